@@ -1,0 +1,43 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * The stages in the order they run: each starts when the one before it has ended, so that a broken floor or law is seen before
+ * the stories that fail because of it. What measures time or takes the machine for itself runs one file at a time.
+ */
+const stages = [
+  { name: 'house', include: ['test/house.test.ts'] },
+  { name: 'laws', include: ['test/laws/**/*.test.ts'] },
+  // Every file no other stage takes, so that none is ever left out.
+  { name: 'unit', include: ['test/**/*.test.ts'] },
+  { name: 'conformance', include: ['test/conformance/**/*.test.ts'] },
+  { name: 'stories', include: ['test/stories/**/*.test.ts'], serial: true },
+  { name: 'servers', include: ['test/servers/**/*.test.ts'], serial: true },
+  { name: 'package', include: ['test/package.test.ts', 'test/dockerfile.test.ts'], serial: true },
+];
+
+const claimed = stages.filter(({ name }) => name !== 'unit').flatMap(({ include }) => include);
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    setupFiles: ['./test/helpers/leave-nothing-behind.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 10_000,
+    slowTestThreshold: 2_000,
+    reporters: ['default', './test/helpers/slow-report.ts', ...(process.env.CI ? ['json'] : [])],
+    // .ci/run reads it.
+    outputFile: { json: 'coverage/report.json' },
+    projects: stages.map(({ name, include, serial }, index) => ({
+      extends: true,
+      test: {
+        name,
+        include,
+        exclude: ['**/node_modules/**', ...(name === 'unit' ? claimed : [])],
+        fileParallelism: serial !== true,
+        sequence: { groupOrder: index },
+      },
+    })),
+  },
+});
