@@ -1,0 +1,400 @@
+import { readAuthority, sameAuthority } from './authority.ts';
+import { Byte, bytesOf, equalsToken, isDigit, isSpace, TARGET, TARGET_PATH, TEXT, TOKEN } from './byte-class.ts';
+import { Field } from './field.ts';
+import { FieldSection, Phase } from './field-section.ts';
+import { Method, methodOf } from './method.ts';
+import { beginsWith, readVersion, VERSION_BYTES, VersionFault } from './start-line.ts';
+
+/**
+ * What `read` says of the bytes at hand. INCOMPLETE: so far they could begin a valid head within the limits; call again with the same
+ * start and more bytes. After COMPLETE the next `read` begins another head; after ERROR only `reset` leads on.
+ */
+export const HeadStatus = { COMPLETE: 0, INCOMPLETE: 1, ERROR: 2 } as const;
+export type HeadStatus = (typeof HeadStatus)[keyof typeof HeadStatus];
+
+/** What a head may take: bytes from its start to the end of the empty line, header lines, bytes of the request target. */
+export interface HeadLimits {
+  readonly headBytes: number;
+  readonly headers: number;
+  readonly target: number;
+}
+
+/** RFC 9112 §3.2. */
+export const TargetForm = { ORIGIN: 0, ABSOLUTE: 1, AUTHORITY: 2, ASTERISK: 3 } as const;
+export type TargetForm = (typeof TargetForm)[keyof typeof TargetForm];
+
+/** Longest method; to a longer one the answer is 501 (RFC 9112 §3). */
+const METHOD_BYTES = 32;
+/** Seconds beyond which Keep-Alive and Retry-After are cut: a year. */
+const MAX_SECONDS = 31_536_000;
+const SLASH = 0x2f;
+const ASTERISK = 0x2a;
+const EQUALS = 0x3d;
+const CONTINUE = bytesOf('100-continue');
+const HTTP = bytesOf('http://');
+const HTTPS = bytesOf('https://');
+const TIMEOUT = bytesOf('timeout');
+
+const Part = { EMPTY_LINE: 0, METHOD: 1, TARGET: 2, VERSION: 3, REASON: 4 } as const;
+type Part = (typeof Part)[keyof typeof Part];
+
+/**
+ * Reads request heads (RFC 9112) to offsets. One for each client connection, used again for every request; the engine calls `read` when
+ * bytes arrive. Refuses whatever two parsers could take differently; never repairs. The fields hold after COMPLETE, until the next `read`.
+ */
+export class RequestHead extends FieldSection {
+  method: Method = Method.OTHER;
+  methodStart = 0;
+  methodEnd = 0;
+  /** The target as it was sent. */
+  targetStart = 0;
+  targetEnd = 0;
+  form: TargetForm = TargetForm.ORIGIN;
+  /** The path without the query. Empty in authority-form and for an absolute-form without a path, which means `/` (`*` for OPTIONS). */
+  pathStart = 0;
+  pathEnd = 0;
+  /** The query without '?'; empty when there is none. */
+  queryStart = 0;
+  queryEnd = 0;
+  /** The effective host with its port, as sent: the target's authority, else Host. Empty when an HTTP/1.0 request has none. */
+  hostStart = 0;
+  hostEnd = 0;
+  /** Expect: 100-continue in an HTTP/1.1 request (RFC 9110 §10.1.1). Other expectations are carried, not judged. */
+  expectContinue = false;
+
+  #part: Part = Part.EMPTY_LINE;
+  /** Offset of the first '?' of the target; -1 when there is none. */
+  #question = -1;
+  #hasHost = false;
+  #defaultPort = 80;
+
+  constructor(limits: HeadLimits) {
+    super(limits, true);
+  }
+
+  /** Reads buf[start, end), which may hold more than the head. */
+  read(buf: Buffer, start: number, end: number): HeadStatus {
+    if (this.phase === Phase.FRESH || this.phase === Phase.COMPLETE) this.#begin(start);
+    else if (start !== this.origin) this.shift(start - this.origin);
+    const limit = start + this.limits.headBytes;
+    this.atLimit = end >= limit;
+    const bound = this.atLimit ? limit : end;
+    if (this.phase === Phase.START_LINE) this.#requestLine(buf, bound);
+    if (this.phase === Phase.LINES) this.readLines(buf, bound);
+    return statusOf(this.phase);
+  }
+
+  #begin(start: number): void {
+    this.beginSection(start);
+    this.#part = Part.EMPTY_LINE;
+    this.#question = -1;
+    this.#hasHost = false;
+    this.hostStart = start;
+    this.hostEnd = start;
+    this.expectContinue = false;
+  }
+
+  protected override shift(by: number): void {
+    super.shift(by);
+    this.methodStart += by;
+    this.methodEnd += by;
+    this.targetStart += by;
+    this.targetEnd += by;
+    this.pathStart += by;
+    this.pathEnd += by;
+    this.queryStart += by;
+    this.queryEnd += by;
+    this.hostStart += by;
+    this.hostEnd += by;
+    if (this.#question >= 0) this.#question += by;
+  }
+
+  #requestLine(buf: Buffer, bound: number): void {
+    if (this.#part === Part.EMPTY_LINE && !this.#readEmptyLine(buf, bound)) return;
+    if (this.#part === Part.METHOD && !this.#readMethod(buf, bound)) return;
+    if (this.#part === Part.TARGET && !this.#readTarget(buf, bound)) return;
+    this.#readVersion(buf, bound);
+  }
+
+  /** RFC 9112 §2.2: one empty line before the request line is skipped, as some clients send one after a body. */
+  #readEmptyLine(buf: Buffer, bound: number): boolean {
+    let p = this.pos;
+    if (p === bound) return this.#pause(p);
+    if (buf[p] === Byte.CR) {
+      if (p + 1 === bound) return this.#pause(p);
+      if (buf[p + 1] !== Byte.LF) return this.#refuse('CR without LF');
+      p += 2;
+    }
+    this.pos = p;
+    this.methodStart = p;
+    this.#part = Part.METHOD;
+    return true;
+  }
+
+  #readMethod(buf: Buffer, bound: number): boolean {
+    const start = this.methodStart;
+    let p = this.pos;
+    while (p < bound && TOKEN[buf[p]] !== 0) p++;
+    if (p - start > METHOD_BYTES) {
+      this.fail(501, 'not-implemented', 'method is too long');
+      return false;
+    }
+    if (p === bound) return this.#pause(p);
+    if (p === start || buf[p] !== Byte.SP) return this.#refuse('method is not a token followed by one space');
+    this.methodEnd = p;
+    this.method = methodOf(buf, start, p);
+    this.targetStart = p + 1;
+    this.pos = p + 1;
+    this.#part = Part.TARGET;
+    return true;
+  }
+
+  #readTarget(buf: Buffer, bound: number): boolean {
+    const start = this.targetStart;
+    const most = start + this.limits.target + 1;
+    const stop = most < bound ? most : bound;
+    let p = this.pos;
+    if (this.#question < 0) {
+      while (p < stop && TARGET_PATH[buf[p]] !== 0) p++;
+      if (p < stop && buf[p] === Byte.QUESTION) this.#question = p;
+    }
+    if (this.#question >= 0) while (p < stop && TARGET[buf[p]] !== 0) p++;
+    if (p === most || (p === bound && this.atLimit)) {
+      this.fail(414, 'uri-too-long', 'target is too long');
+      return false;
+    }
+    if (p === bound) return this.#pause(p);
+    if (p === start || buf[p] !== Byte.SP) return this.#refuse('byte not allowed in the target');
+    this.targetEnd = p;
+    this.pos = p + 1;
+    this.#part = Part.VERSION;
+    return true;
+  }
+
+  #readVersion(buf: Buffer, bound: number): void {
+    const minor = readVersion(buf, this.pos, bound);
+    const end = this.pos + VERSION_BYTES;
+    if (minor === VersionFault.UNSUPPORTED) return this.fail(505, 'version-not-supported', 'version is not HTTP/1');
+    if (minor === VersionFault.MALFORMED) return this.fail(400, 'bad-request', 'version is malformed');
+    if (minor === VersionFault.INCOMPLETE || end === bound) return void this.#pause(this.pos);
+    if (buf[end] !== Byte.CR) return this.fail(400, 'bad-request', 'version is not followed by CRLF');
+    if (end + 1 === bound) return void this.#pause(this.pos);
+    if (buf[end + 1] !== Byte.LF) return this.fail(400, 'bad-request', 'CR without LF');
+    this.minor = minor;
+    if (this.#judgeTarget(buf)) this.beginLines(end + 2);
+  }
+
+  /** RFC 9112 §3.2: which form the target has, whether the method may have it, and where its parts are. */
+  #judgeTarget(buf: Buffer): boolean {
+    const first = buf[this.targetStart];
+    const question = this.#question;
+    this.pathStart = this.targetStart;
+    this.pathEnd = question < 0 ? this.targetEnd : question;
+    this.queryStart = question < 0 ? this.targetEnd : question + 1;
+    this.queryEnd = this.targetEnd;
+    if (this.method === Method.CONNECT) return this.#judgeAuthorityForm(buf);
+    if (first === SLASH) {
+      this.form = TargetForm.ORIGIN;
+      return true;
+    }
+    if (first !== ASTERISK) return this.#judgeAbsoluteForm(buf);
+    this.form = TargetForm.ASTERISK;
+    if (this.targetEnd - this.targetStart !== 1) return this.#refuse('target is of no known form');
+    return this.method === Method.OPTIONS || this.#refuse('asterisk-form without OPTIONS');
+  }
+
+  #judgeAuthorityForm(buf: Buffer): boolean {
+    this.form = TargetForm.AUTHORITY;
+    this.pathEnd = this.pathStart;
+    this.hostStart = this.targetStart;
+    this.hostEnd = this.targetEnd;
+    const nameEnd = readAuthority(buf, this.hostStart, this.hostEnd);
+    if (nameEnd < 0 || this.hostEnd - nameEnd < 2) return this.#refuse('CONNECT without host:port');
+    return true;
+  }
+
+  #judgeAbsoluteForm(buf: Buffer): boolean {
+    const start = this.targetStart;
+    const isHttp = beginsWith(buf, start, this.targetEnd, HTTP);
+    if (!isHttp && !beginsWith(buf, start, this.targetEnd, HTTPS)) return this.#refuse('target is of no known form');
+    this.form = TargetForm.ABSOLUTE;
+    this.#defaultPort = isHttp ? 80 : 443;
+    this.hostStart = start + (isHttp ? HTTP.length : HTTPS.length);
+    let p = this.hostStart;
+    while (p < this.pathEnd && buf[p] !== SLASH) p++;
+    this.hostEnd = p;
+    this.pathStart = p;
+    return readAuthority(buf, this.hostStart, p) >= 0 || this.#refuse('authority of the target is not valid');
+  }
+
+  protected override inspect(kind: Field, buf: Buffer, start: number, end: number): void {
+    if (kind === Field.HOST) this.#host(buf, start, end);
+    else if (kind !== Field.EXPECT) super.inspect(kind, buf, start, end);
+    else if (this.minor === 1 && equalsToken(buf, start, end, CONTINUE)) this.expectContinue = true;
+  }
+
+  /** RFC 9112 §3.2. In absolute-form RFC 9112 §3.2.2 would have Host ignored; another parser may not, so a difference is refused. */
+  #host(buf: Buffer, start: number, end: number): void {
+    if (this.#hasHost) return this.fail(400, 'bad-request', 'Host is repeated');
+    this.#hasHost = true;
+    if (readAuthority(buf, start, end) < 0) return this.fail(400, 'bad-request', 'Host is not valid');
+    if (this.form === TargetForm.ABSOLUTE) {
+      if (!sameAuthority(buf, this.hostStart, this.hostEnd, start, end, this.#defaultPort))
+        this.fail(400, 'bad-request', 'Host differs from the target');
+    } else if (this.form !== TargetForm.AUTHORITY) {
+      this.hostStart = start;
+      this.hostEnd = end;
+    }
+  }
+
+  protected override finish(): void {
+    if (!this.#hasHost && this.minor === 1) this.fail(400, 'bad-request', 'Host is missing');
+  }
+
+  #pause(p: number): false {
+    if (this.atLimit) this.fail(431, 'head-too-large', 'head is too large');
+    this.pos = p;
+    return false;
+  }
+
+  #refuse(detail: string): false {
+    this.fail(400, 'bad-request', detail);
+    return false;
+  }
+}
+
+/**
+ * Reads response heads (RFC 9112) to offsets. One for each upstream connection, used again for every response. Refuses what could be
+ * framed in two ways. The fields hold after COMPLETE, until the next `read`. errorStatus and errorReason say nothing here: errorDetail does.
+ */
+export class ResponseHead extends FieldSection {
+  /** 100…599. */
+  status = 0;
+  reasonStart = 0;
+  reasonEnd = 0;
+  /** Seconds from `Keep-Alive: timeout=n`; -1 when there is none. */
+  keepAliveTimeoutS = -1;
+  /** Seconds from Retry-After; -1 when there is none or it is a date. */
+  retryAfterS = -1;
+
+  #part: Part = Part.VERSION;
+
+  constructor(limits: HeadLimits) {
+    super(limits, false);
+  }
+
+  /** Reads buf[start, end), which may hold more than the head. */
+  read(buf: Buffer, start: number, end: number): HeadStatus {
+    if (this.phase === Phase.FRESH || this.phase === Phase.COMPLETE) this.#begin(start);
+    else if (start !== this.origin) this.shift(start - this.origin);
+    const limit = start + this.limits.headBytes;
+    this.atLimit = end >= limit;
+    const bound = this.atLimit ? limit : end;
+    if (this.phase === Phase.START_LINE) this.#statusLine(buf, bound);
+    if (this.phase === Phase.LINES) this.readLines(buf, bound);
+    return statusOf(this.phase);
+  }
+
+  #begin(start: number): void {
+    this.beginSection(start);
+    this.#part = Part.VERSION;
+    this.keepAliveTimeoutS = -1;
+    this.retryAfterS = -1;
+  }
+
+  protected override shift(by: number): void {
+    super.shift(by);
+    this.reasonStart += by;
+    this.reasonEnd += by;
+  }
+
+  #statusLine(buf: Buffer, bound: number): void {
+    if (this.#part === Part.VERSION && !this.#readStatus(buf, bound)) return;
+    let p = this.pos;
+    while (p < bound && TEXT[buf[p]] !== 0) p++;
+    if (p === bound) return void this.#pause(p);
+    if (buf[p] !== Byte.CR) return void this.#refuse('control byte in the reason phrase');
+    if (p + 1 === bound) return void this.#pause(p);
+    if (buf[p + 1] !== Byte.LF) return void this.#refuse('CR without LF');
+    this.reasonEnd = p;
+    this.beginLines(p + 2);
+  }
+
+  /**
+   * RFC 9112 §4. The reason phrase may be missing; the space before it too, against the grammar: so many servers send `HTTP/1.1 200` that
+   * every client takes it, and it cannot be read in two ways.
+   */
+  #readStatus(buf: Buffer, bound: number): boolean {
+    const minor = readVersion(buf, this.pos, bound);
+    if (minor === VersionFault.INCOMPLETE) return this.#pause(this.pos);
+    if (minor < 0) return this.#refuse('version is not HTTP/1.0 or HTTP/1.1');
+    const digits = this.pos + VERSION_BYTES + 1;
+    if (bound >= digits && buf[digits - 1] !== Byte.SP) return this.#refuse('version is not followed by one space');
+    for (let p = digits; p < digits + 3 && p < bound; p++)
+      if (!isDigit(buf[p])) return this.#refuse('status is not three digits');
+    if (bound <= digits + 3) return this.#pause(this.pos);
+    this.minor = minor;
+    this.status = (buf[digits] - 0x30) * 100 + (buf[digits + 1] - 0x30) * 10 + buf[digits + 2] - 0x30;
+    if (this.status < 100 || this.status > 599) return this.#refuse('status is not within 100 and 599');
+    const separator = buf[digits + 3];
+    if (separator !== Byte.SP && separator !== Byte.CR) return this.#refuse('status is not three digits');
+    this.pos = digits + 3 + (separator === Byte.SP ? 1 : 0);
+    this.reasonStart = this.pos;
+    this.#part = Part.REASON;
+    return true;
+  }
+
+  protected override inspect(kind: Field, buf: Buffer, start: number, end: number): void {
+    if (kind === Field.RETRY_AFTER) this.retryAfterS = secondsAt(buf, start, end) ?? -1;
+    else if (kind === Field.KEEP_ALIVE) this.#keepAlive(buf, start, end);
+    else super.inspect(kind, buf, start, end);
+  }
+
+  /** `timeout=5, max=100`: an older convention (RFC 2068 §19.7.1); what does not fit is passed over. */
+  #keepAlive(buf: Buffer, start: number, end: number): void {
+    let p = start;
+    while (p < end) {
+      const name = p;
+      while (p < end && TOKEN[buf[p]] !== 0) p++;
+      const nameEnd = p;
+      while (p < end && buf[p] !== Byte.COMMA) p++;
+      if (equalsToken(buf, name, nameEnd, TIMEOUT) && buf[nameEnd] === EQUALS)
+        this.keepAliveTimeoutS = secondsAt(buf, nameEnd + 1, p) ?? -1;
+      p++;
+      while (p < end && isSpace(buf[p])) p++;
+    }
+  }
+
+  /** RFC 9112 §6.3: these statuses have no body. One that is announced all the same would be taken for the next response. */
+  protected override finish(): void {
+    if (this.status >= 200 && this.status !== 204) return;
+    if (this.chunked || this.contentLength > 0) this.#refuse('a body is announced with a status that has none');
+  }
+
+  #pause(p: number): false {
+    if (this.atLimit) this.fail(502, 'head-too-large', 'head is too large');
+    this.pos = p;
+    return false;
+  }
+
+  #refuse(detail: string): false {
+    this.fail(502, 'bad-request', detail);
+    return false;
+  }
+}
+
+function statusOf(phase: Phase): HeadStatus {
+  if (phase === Phase.COMPLETE) return HeadStatus.COMPLETE;
+  return phase === Phase.FAILED ? HeadStatus.ERROR : HeadStatus.INCOMPLETE;
+}
+
+/** The digits in buf[start, end) as seconds, at most MAX_SECONDS; null when they are none. */
+function secondsAt(buf: Buffer, start: number, end: number): number | null {
+  if (start === end) return null;
+  let seconds = 0;
+  for (let p = start; p < end; p++) {
+    if (!isDigit(buf[p])) return null;
+    seconds = Math.min(seconds * 10 + buf[p] - 0x30, MAX_SECONDS);
+  }
+  return seconds;
+}
