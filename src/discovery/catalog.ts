@@ -1,0 +1,12 @@
+import { Catalog } from '../base/catalog.ts';
+import { consulRegistry } from './consul.ts';
+import { embeddedRegistry } from './embedded.ts';
+import type { Registry, RegistryContext } from './registry.ts';
+import { staticRegistry } from './static.ts';
+
+/** Every kind of registry. */
+export const registries = new Catalog<Registry, RegistryContext>('registry', [
+  staticRegistry,
+  consulRegistry,
+  embeddedRegistry,
+]);
