@@ -1,0 +1,191 @@
+import { type BoundSocket, createServer, type Server, type Socket } from 'node:net';
+import type { ListenerCells } from '../proxy/listener-cells.ts';
+import type { Secured } from '../proxy/secured.ts';
+import type { TlsAcceptor } from './tls-acceptor.ts';
+
+/** What carries the bytes of a listener's connections: the HTTP/1.1 engine now, others later. */
+export interface Engine {
+  readonly connections: number;
+  /** `secured` is null in plain text. */
+  accept(socket: Socket, secured: Secured | null): void;
+  /** The listener is at a limit: says so to the client and closes. */
+  refuse(socket: Socket): void;
+  drain(): void;
+  endIdle(nowMs: number): void;
+  cut(): void;
+}
+
+/** Ceilings that are looked at for every connection. */
+export interface ConnectionLimits {
+  /** Of this listener, over all workers; 0 = none. */
+  readonly connections: number;
+  /** Of one client address, in this worker; 0 = none. */
+  readonly perClient: number;
+  /** Whether the process is at its own ceiling (`runtime.connections`). */
+  readonly processIsFull: () => boolean;
+}
+
+/** Connections the kernel holds for us until we accept them. */
+const BACKLOG = 4096;
+
+/** An accept queue without a new connection for this long is empty. */
+const QUIET_MS = 50;
+/** An address that is given up is closed after this long even while connections come. */
+const GIVE_UP_MS = 1000;
+/** Turns of the loop that are looked at for one that brings no connection. */
+const EMPTY_TRIES = 1000;
+
+/** A server that is closed as soon as its queue is empty. */
+interface Closing {
+  readonly server: Server;
+  readonly sinceMs: number;
+  /** Its time has come: the next turn that brings no connection closes it. */
+  isDue: boolean;
+}
+
+/** One listener in one worker: accepts on its sockets and hands connections to the engine. */
+export class Listener {
+  readonly name: string;
+  readonly cells: ListenerCells;
+  readonly engine: Engine;
+  limits: ConnectionLimits;
+  /** Stays when TLS is switched off: handshakes that began are ended. */
+  tls: TlsAcceptor | null = null;
+  isSecure = false;
+  /** performance.now() of the last connection: while draining, a quiet accept queue is an empty one. */
+  lastAcceptMs = 0;
+  /** By address; more than one where the sockets of a worker that left came here. */
+  readonly #servers = new Map<string, Server[]>();
+  #closing: Closing[] = [];
+  readonly #perClient = new Map<string, number>();
+  readonly #rejected: (reason: 'connections') => void;
+  readonly #onListenError: (error: Error) => void;
+  readonly #accept = (client: Socket) => this.#onConnection(client);
+
+  constructor(
+    name: string,
+    cells: ListenerCells,
+    engine: Engine,
+    limits: ConnectionLimits,
+    rejected: (reason: 'connections') => void,
+    onListenError: (error: Error) => void,
+  ) {
+    this.name = name;
+    this.cells = cells;
+    this.engine = engine;
+    this.limits = limits;
+    this.#rejected = rejected;
+    this.#onListenError = onListenError;
+  }
+
+  /** Starts accepting on a socket that main has bound. */
+  listen(bind: string, socket: BoundSocket): void {
+    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    this.adopt(bind, server);
+    server.listen(socket, BACKLOG);
+  }
+
+  /** Goes on with a server that another listener has let go of, here or in another thread. */
+  adopt(bind: string, server: Server): void {
+    server.on('connection', this.#accept);
+    server.on('error', this.#onListenError);
+    const known = this.#servers.get(bind);
+    if (known === undefined) this.#servers.set(bind, [server]);
+    else known.push(server);
+  }
+
+  /** Lets go of the servers of one address without closing them: the connections that wait in them belong to whoever adopts them. */
+  letGo(bind: string): readonly Server[] {
+    const servers = this.#servers.get(bind) ?? [];
+    this.#servers.delete(bind);
+    for (const server of servers) {
+      server.off('connection', this.#accept);
+      server.off('error', this.#onListenError);
+    }
+    return servers;
+  }
+
+  get binds(): readonly string[] {
+    return [...this.#servers.keys()];
+  }
+
+  /** Stops accepting on one address; connections that are open go on. */
+  stopListening(bind: string): void {
+    for (const server of this.#servers.get(bind) ?? []) server.close();
+    this.#servers.delete(bind);
+  }
+
+  /** Stops accepting on one address when its queue is quiet, at the latest after a second: who waits there is served. */
+  stopSoon(bind: string): void {
+    const servers = this.#servers.get(bind) ?? [];
+    this.#servers.delete(bind);
+    const nowMs = performance.now();
+    for (const server of servers) this.#closing.push({ server, sinceMs: nowMs, isDue: false });
+  }
+
+  /** Whether it accepts anywhere, on addresses that are given up too. */
+  get isListening(): boolean {
+    return this.#servers.size > 0 || this.#closing.length > 0;
+  }
+
+  /** Called at every wheel tick. */
+  tick(nowMs: number): void {
+    for (const closing of this.#closing) {
+      const isQuiet = nowMs - Math.max(closing.sinceMs, this.lastAcceptMs) >= QUIET_MS;
+      if (closing.isDue || (!isQuiet && nowMs - closing.sinceMs < GIVE_UP_MS)) continue;
+      closing.isDue = true;
+      this.#closeWhenEmpty(closing, EMPTY_TRIES);
+    }
+  }
+
+  /** Closes right after a turn of the loop that brought no connection: hardly anyone can have come to the queue since. */
+  #closeWhenEmpty(closing: Closing, triesLeft: number): void {
+    const acceptMs = this.lastAcceptMs;
+    setImmediate(() => {
+      if (this.lastAcceptMs !== acceptMs && triesLeft > 0) return this.#closeWhenEmpty(closing, triesLeft - 1);
+      closing.server.close();
+      this.#closing = this.#closing.filter((one) => one !== closing);
+    });
+  }
+
+  stopAll(): void {
+    for (const bind of this.binds) this.stopListening(bind);
+    for (const { server } of this.#closing) server.close();
+    this.#closing = [];
+  }
+
+  #onConnection(client: Socket): void {
+    this.lastAcceptMs = performance.now();
+    const { connections, perClient, processIsFull } = this.limits;
+    if (processIsFull() || (connections > 0 && this.cells.connectionsActive >= connections))
+      return this.#refuse(client);
+    if (perClient > 0 && !this.#countClient(client, perClient)) return this.#refuse(client);
+    if (this.isSecure && this.tls !== null) this.tls.accept(client);
+    else this.engine.accept(client, null);
+  }
+
+  /** Connections of which nothing but a handshake is known yet. */
+  get handshakes(): number {
+    return this.tls?.handshakes ?? 0;
+  }
+
+  /** Over TLS the answer would cost a handshake: that is what the limit is there to save. */
+  #refuse(client: Socket): void {
+    this.#rejected('connections');
+    if (this.isSecure) client.destroy();
+    else this.engine.refuse(client);
+  }
+
+  #countClient(client: Socket, limit: number): boolean {
+    const address = client.remoteAddress ?? '';
+    const count = this.#perClient.get(address) ?? 0;
+    if (count >= limit) return false;
+    this.#perClient.set(address, count + 1);
+    client.once('close', () => {
+      const left = (this.#perClient.get(address) ?? 1) - 1;
+      if (left === 0) this.#perClient.delete(address);
+      else this.#perClient.set(address, left);
+    });
+    return true;
+  }
+}

@@ -1,0 +1,116 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import type { KindSettings } from '../base/catalog.ts';
+import { byteLimit, hostPort, limit, shown, timeout } from '../base/literals.ts';
+import { everythingTo, type RouteOptions, routeOptions } from '../routing/options.ts';
+
+/** `10.0.0.0/8`, `fd00::/8` or a single address; the output keeps the text. */
+function network() {
+  return z.string().refine(isNetwork, {
+    error: (issue) => `${shown(issue.input)} is not a network; write it as 10.0.0.0/8, fd00::/8 or 10.1.2.3`,
+  });
+}
+
+function isNetwork(text: string): boolean {
+  const [address, bits, ...rest] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+}
+
+const timeouts = z.strictObject({
+  head: timeout().describe("from a request's first byte to the end of its head").prefault('15s'),
+  body: timeout().describe("between bytes of a request's body").prefault('15s'),
+  idle: timeout().describe('a kept-alive connection without a request').prefault('75s'),
+  tunnel: timeout().describe('an upgraded connection without bytes either way').prefault('1h'),
+});
+
+const limits = z.strictObject({
+  connections: limit().describe('clients connected at once; 0 = no limit').prefault(10_000),
+  connectionsPerClient: limit().describe('of one address at once; 0 = no limit').prefault(0),
+  head: byteLimit().describe("of a request's head; 0 = no limit").prefault('16KiB'),
+  headers: limit().describe('header lines of a request; 0 = no limit').prefault(100),
+  body: byteLimit().describe("of a request's body; 0 = no limit").prefault(0),
+});
+
+const certificate = z.strictObject({
+  cert: z.string().min(1).describe('PEM file of the chain, the own certificate first'),
+  key: z.string().min(1).describe('PEM file of the key'),
+});
+
+const tls = z.strictObject({
+  certificates: z
+    .array(certificate)
+    .min(1)
+    .describe('chosen by the name the client asks for; the first where none fits'),
+  minVersion: z.enum(['TLSv1.2', 'TLSv1.3']).describe('oldest version a client may speak').prefault('TLSv1.2'),
+  ciphers: z
+    .string()
+    .min(1)
+    .describe('suites as OpenSSL writes them, the preferred first; default: those with forward secrecy and AEAD')
+    .optional(),
+  clientCertificates: z
+    .enum(['off', 'request', 'require'])
+    .describe('whether clients may or must show a certificate; a bad one is refused')
+    .prefault('off'),
+  clientCa: z.string().min(1).describe('PEM file of the authorities of client certificates').optional(),
+});
+
+/** TLS of a listener. Where files are named, `loadDocument` has put their contents: PEM text, which is never shown or logged. */
+export type ListenerTls = z.output<typeof tls>;
+
+const LISTENER_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
+
+/** Schema of one entry of `listeners:`. `middleware` is the catalog's schema of one stage. */
+export function listenerOptions(middleware: z.ZodType<KindSettings>) {
+  const bind = z.union([hostPort().transform((text) => [text]), z.array(hostPort()).min(1)]);
+  return z
+    .strictObject({
+      name: z
+        .string()
+        .regex(LISTENER_NAME, {
+          error: (issue) => `${shown(issue.input)} cannot be a name; use letters, digits, _ . - (at most 63)`,
+        })
+        .describe("the metrics' listener label"),
+      bind: bind.describe('the VIP: one address or a list; IPv6 as "[::1]:8080"'),
+      protocol: z.enum(['http', 'tcp', 'udp']).describe('what clients speak').prefault('http'),
+      tls: tls.describe('TLS towards clients').optional(),
+      proxyProtocol: z
+        .strictObject({ from: z.array(network()).min(1).describe('networks of the balancers in front') })
+        .describe('PROXY protocol: required from these, refused from others')
+        .optional(),
+      trustForwarded: z
+        .array(network())
+        .describe("whose X-Forwarded-* and Forwarded are believed and appended to; others' are replaced")
+        .prefault([]),
+      timeouts: timeouts.describe('of the client side').prefault({}),
+      limits: limits.describe('of the client side').prefault({}),
+      routes: z.array(routeOptions(middleware)).min(1).describe('which pool serves what').optional(),
+      pool: z.string().describe('short for one route that matches everything').optional(),
+    })
+    .transform(
+      ({ routes, pool, tls, proxyProtocol, ...rest }): ListenerOptions => ({
+        ...rest,
+        tls: tls ?? null,
+        proxyProtocol: proxyProtocol ?? null,
+        routes: routes ?? (pool === undefined ? [] : [everythingTo(pool)]),
+      }),
+    );
+}
+
+/** A listener as the document says it, resolved: times in ms, sizes in bytes, null for `off` or no limit. */
+export interface ListenerOptions {
+  readonly name: string;
+  /** At least one `host:port`; port 0 lets the system choose. */
+  readonly bind: readonly string[];
+  readonly protocol: 'http' | 'tcp' | 'udp';
+  readonly tls: ListenerTls | null;
+  readonly proxyProtocol: { readonly from: readonly string[] } | null;
+  /** Networks (`10.0.0.0/8`) or addresses. */
+  readonly trustForwarded: readonly string[];
+  readonly timeouts: z.output<typeof timeouts>;
+  /** Where `head` or `headers` is null the engine's own ceiling holds. */
+  readonly limits: z.output<typeof limits>;
+  /** At least one; `pool:` has become a route. In the document's order. */
+  readonly routes: readonly RouteOptions[];
+}

@@ -1,0 +1,432 @@
+import { checkServerIdentity } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
+import { formatHostPort } from '../base/literals.ts';
+import type { Random } from '../base/random.ts';
+import type { TimerWheel } from '../base/timer-wheel.ts';
+import type { RegistryEndpoint } from '../discovery/registry.ts';
+import { type EndpointDelta, packDelta, putInOrder } from '../endpoint/delta.ts';
+import { Down } from '../endpoint/down.ts';
+import { Endpoint, type EndpointSpec } from '../endpoint/endpoint.ts';
+import { identityOf, secureContextOf } from '../endpoint/endpoint-tls.ts';
+import type { PoolWords } from '../endpoint/pool-words.ts';
+import type { SlotAllocator } from '../endpoint/slot-allocator.ts';
+import { probes } from '../health/catalog.ts';
+import { EjectionRestorer } from '../health/ejection-restorer.ts';
+import type { ProbeContext } from '../health/probe-context.ts';
+import type { ProbeGate } from '../health/probe-gate.ts';
+import type { ProbeOptions } from '../health/probe-options.ts';
+import { ProbeRunner } from '../health/probe-runner.ts';
+import type { PoolOptions } from './options.ts';
+import { type RememberedEndpoint, recall, remember } from './remembered.ts';
+
+/** What an operator asked for by the admin API; survives registry pushes and reloads. */
+export interface AdminOverride {
+  state: 'ready' | 'drain' | 'maintenance';
+  /** null = the registry's. */
+  weight: number | null;
+}
+
+/** One endpoint of a pool as main knows it. */
+export interface Member {
+  readonly endpoint: Endpoint;
+  spec: RegistryEndpoint;
+  probe: 'unknown' | 'fit' | 'unfit' | 'off';
+  /** Why it is down, in words of whoever took it out; '' when it is not. */
+  downReason: string;
+}
+
+/** What the probe runner says of a newcomer before its first check. */
+const NOT_CHECKED = 'not checked yet';
+
+/** Something rare that happened to an endpoint. */
+export type MemberEvent =
+  | { readonly kind: 'restored' | 'fit'; readonly endpoint: string }
+  | { readonly kind: 'unfit'; readonly endpoint: string; readonly reason: string };
+
+/** What a membership is made with. */
+export interface MembershipContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly wheel: TimerWheel;
+  readonly gate: ProbeGate;
+  readonly slots: SlotAllocator;
+  readonly words: PoolWords;
+  /** Sends a change to every worker. */
+  readonly publish: (delta: EndpointDelta) => void;
+  /** Rows of the workers that live: each of them acknowledges a removal. */
+  readonly workerRows: () => readonly number[];
+  readonly onEvent: (pool: string, event: MemberEvent) => void;
+  /** What a process before this one knew of an endpoint, and how long ago; null when nothing. Asked once for each that joins. */
+  readonly recall?: (
+    pool: string,
+    id: string,
+  ) => { readonly known: RememberedEndpoint; readonly sinceMs: number } | null;
+  /** A new set took effect: IDs that joined, left, or have another weight or status. */
+  readonly onChanged: (
+    pool: string,
+    added: readonly string[],
+    removed: readonly string[],
+    changed: readonly string[],
+  ) => void;
+}
+
+/**
+ * The endpoints of one pool on main: joins what the registry, the probes and the operator say of each, and keeps the workers up to date.
+ * App gives it every new set of the pool's source; the admin API acts on it.
+ */
+export class Membership {
+  readonly name: string;
+  readonly words: PoolWords;
+  options: PoolOptions;
+  readonly #context: MembershipContext;
+  readonly #members = new Map<string, Member>();
+  readonly #overrides = new Map<string, AdminOverride>();
+  /** Slots that wait for the workers' acknowledgement, with the rows that still owe it. */
+  readonly #leaving = new Map<number, Set<number>>();
+  /** Those of the set that is being taken which the process before had ejected. */
+  #recalled: { readonly endpoint: Endpoint; readonly forMs: number }[] = [];
+  #version = 0;
+  #probes: ProbeRunner | null = null;
+  #restorer: EjectionRestorer | null = null;
+
+  constructor(name: string, options: PoolOptions, context: MembershipContext) {
+    this.name = name;
+    this.words = context.words;
+    this.options = options;
+    this.#context = context;
+    this.#restorer = this.#makeRestorer();
+    this.#probes = this.#makeProbes();
+  }
+
+  get members(): ReadonlyMap<string, Member> {
+    return this.#members;
+  }
+
+  /** What the admin API set for an endpoint; null when nothing. */
+  override(id: string): AdminOverride | null {
+    return this.#overrides.get(id) ?? null;
+  }
+
+  /** New options after a reload: probes and ejection start anew only when theirs changed. */
+  configure(options: PoolOptions): void {
+    const before = this.options;
+    this.options = options;
+    if (JSON.stringify(before.ejection) !== JSON.stringify(options.ejection)) this.#configureEjection();
+    if (JSON.stringify([before.probe, before.tls]) === JSON.stringify([options.probe, options.tls])) return;
+    this.#probes?.close();
+    this.#probes = this.#makeProbes();
+    for (const member of this.#members.values()) {
+      if ((member.endpoint.setDown(0, Down.PROBE) & Down.PROBE) !== 0) this.words.bumpGeneration();
+      this.#startProbing(member);
+    }
+  }
+
+  /** Ejections that run keep their length; when ejection is switched off they end. */
+  #configureEjection(): void {
+    const { ejection } = this.options;
+    if (ejection !== null && this.#restorer !== null) return this.#restorer.configure(ejection);
+    for (const { endpoint } of this.#members.values()) this.#restorer?.release(endpoint);
+    this.#restorer = this.#makeRestorer();
+  }
+
+  /** The whole truth of the pool's source: numeric addresses only. */
+  replace(set: readonly RegistryEndpoint[]): void {
+    const upserts: Endpoint[] = [];
+    const added: string[] = [];
+    const changed: string[] = [];
+    const kept = new Set<string>();
+    this.#recalled = [];
+    for (const spec of set) {
+      const id = formatHostPort(spec.host, spec.port);
+      if (kept.has(id)) continue;
+      kept.add(id);
+      const known = this.#members.get(id);
+      if (known === undefined) {
+        added.push(id);
+        upserts.push(this.#add(id, spec).endpoint);
+        continue;
+      }
+      if (known.spec.status !== spec.status || known.spec.weight !== spec.weight) changed.push(id);
+      if (known.endpoint.spec.backup !== spec.backup) upserts.push(this.#readd(id, known, spec).endpoint);
+      else if (this.#update(id, known, spec)) upserts.push(known.endpoint);
+    }
+    const gone = [...this.#members.keys()].filter((id) => !kept.has(id));
+    const removed = gone.map((id) => this.#remove(id));
+    for (const { endpoint, forMs } of this.#recalled) this.#ejectAgain(endpoint, forMs);
+    const order = this.#takeOrder(kept);
+    if (upserts.length > 0 || removed.length > 0 || order !== null) this.#publish(upserts, removed, order);
+    this.words.bumpGeneration();
+    if (added.length + gone.length + changed.length > 0) this.#context.onChanged(this.name, added, gone, changed);
+  }
+
+  /** In force for every request picked for after it returns; null when there is no such endpoint. */
+  setAdmin(id: string, change: Partial<AdminOverride>): Member | null {
+    const member = this.#members.get(id);
+    if (member === undefined) return null;
+    const override = { ...(this.#overrides.get(id) ?? { state: 'ready' as const, weight: null }), ...change };
+    if (override.state === 'ready' && override.weight === null) this.#overrides.delete(id);
+    else this.#overrides.set(id, override);
+    this.#applyAdmin(id, member);
+    const weight = override.weight ?? member.spec.weight;
+    if (weight !== member.endpoint.weight) {
+      member.endpoint.weight = weight;
+      this.#publish([member.endpoint], []);
+    }
+    this.words.bumpGeneration();
+    return member;
+  }
+
+  /** Everything a new worker must know. */
+  whole(): EndpointDelta[] {
+    return packDelta(
+      this.name,
+      this.#version,
+      [...this.#members.values()].map(({ endpoint }) => endpoint),
+      [],
+    );
+  }
+
+  /** The worker of this row has nothing left on a removed endpoint. */
+  acknowledge(slot: number, row: number): void {
+    const owing = this.#leaving.get(slot);
+    if (owing === undefined) return;
+    owing.delete(row);
+    if (owing.size > 0) return;
+    this.#leaving.delete(slot);
+    this.#context.slots.giveBack(slot);
+  }
+
+  /** Closed, and every slot given back. */
+  get isGone(): boolean {
+    return this.#members.size === 0 && this.#leaving.size === 0;
+  }
+
+  /** A worker died: it owes nothing any more. */
+  workerGone(row: number): void {
+    this.words.retire(row);
+    for (const slot of [...this.#leaving.keys()]) this.acknowledge(slot, row);
+  }
+
+  /** Called about every 100 ms: ends ejections whose time is over. */
+  sweep(): void {
+    this.#restorer?.sweep(this.#endpoints());
+  }
+
+  endpointOf(slot: number): Endpoint | null {
+    for (const { endpoint } of this.#members.values()) if (endpoint.slot === slot) return endpoint;
+    return null;
+  }
+
+  /** The pool leaves the document: workers drop it by themselves, its slots are free once they have. */
+  close(): void {
+    this.#probes?.close();
+    const removed = [...this.#members.keys()].map((id) => this.#remove(id));
+    if (removed.length > 0) this.#publish([], removed);
+  }
+
+  *#endpoints(): Generator<Endpoint> {
+    for (const { endpoint } of this.#members.values()) yield endpoint;
+  }
+
+  #add(id: string, spec: RegistryEndpoint): Member {
+    const { slots, clock } = this.#context;
+    const endpoint = new Endpoint(slots.take(), specOf(spec), slots.table, 0);
+    const member: Member = { endpoint, spec, probe: 'off', downReason: '' };
+    this.#members.set(id, member);
+    endpoint.weight = this.#overrides.get(id)?.weight ?? spec.weight;
+    endpoint.readySinceMs = clock.now();
+    const unfit = this.#recall(member);
+    this.#applyStatus(member, spec);
+    this.#applyAdmin(id, member);
+    this.#startProbing(member, unfit);
+    return member;
+  }
+
+  /** Takes over what the process before this one knew. Returns why its probe found the endpoint unfit, null when it did not. */
+  #recall({ endpoint, spec }: Member): string | null {
+    const { recall: ask, clock } = this.#context;
+    const found = ask?.(this.name, endpoint.id) ?? null;
+    if (found === null || found.known.generation !== spec.generation) return null;
+    recall(endpoint, found.known, found.sinceMs, clock.now());
+    const forMs = found.known.ejectedForMs - found.sinceMs;
+    if (forMs > 0) this.#recalled.push({ endpoint, forMs });
+    return found.known.unfit;
+  }
+
+  /** Within the cap, and never the last one: the set may be another than that of the process that ejected it. */
+  #ejectAgain(endpoint: Endpoint, forMs: number): void {
+    const { ejection } = this.options;
+    if (ejection === null || endpoint.down !== 0) return;
+    let fit = 0;
+    for (const one of this.#endpoints()) if (one.down === 0 && one.weight > 0) fit++;
+    const cap = Math.max(1, Math.floor(ejection.maxEjected * this.#members.size));
+    if (fit < 2 || !this.words.tryTakeEjection(cap)) return;
+    endpoint.ejectedUntilMs = this.#context.clock.now() + forMs;
+    endpoint.setDown(Down.EJECTED);
+  }
+
+  /** What the next process should know. */
+  remember(): RememberedEndpoint[] {
+    const nowMs = this.#context.clock.now();
+    return Array.from(this.#members.values(), ({ endpoint, spec, downReason }) => {
+      const isUnfit = (endpoint.down & Down.PROBE) !== 0;
+      const reason = downReason.startsWith('probe: ') ? downReason.slice(7) : 'found unfit';
+      return remember(endpoint, spec.generation, isUnfit ? reason : null, nowMs);
+    });
+  }
+
+  /** An endpoint that became a backup, or ceased to be one, keeps its slot and with it all its counters. */
+  #readd(id: string, known: Member, spec: RegistryEndpoint): Member {
+    this.#probes?.remove(known.endpoint);
+    const endpoint = new Endpoint(known.endpoint.slot, specOf(spec), this.#context.slots.table, 0);
+    const member: Member = { endpoint, spec, probe: known.probe, downReason: known.downReason };
+    this.#members.set(id, member);
+    endpoint.weight = this.#overrides.get(id)?.weight ?? spec.weight;
+    this.#applyStatus(member, spec);
+    this.#startProbing(member);
+    return member;
+  }
+
+  /** Returns whether the workers must be told (the down bits they see by themselves). */
+  #update(id: string, member: Member, spec: RegistryEndpoint): boolean {
+    const { endpoint } = member;
+    const isNewProcess =
+      spec.generation !== '' && member.spec.generation !== '' && spec.generation !== member.spec.generation;
+    member.spec = spec;
+    if (isNewProcess) this.#renew(endpoint);
+    this.#applyStatus(member, spec);
+    const weight = this.#overrides.get(id)?.weight ?? spec.weight;
+    if (weight === endpoint.weight) return false;
+    endpoint.weight = weight;
+    return true;
+  }
+
+  /** Another process took the address over: what its predecessor did is not held against it. */
+  #renew(endpoint: Endpoint): void {
+    this.#restorer?.release(endpoint);
+    endpoint.failuresInRow = 0;
+    endpoint.ejections = 0;
+    endpoint.setLatency(Number.NaN, 0);
+    endpoint.readySinceMs = this.#context.clock.now();
+  }
+
+  #remove(id: string): number {
+    const { endpoint } = this.#members.get(id)!;
+    this.#probes?.remove(endpoint);
+    endpoint.setDown(Down.DRAINING);
+    this.#restorer?.remove(endpoint);
+    this.#members.delete(id);
+    const rows = this.#context.workerRows();
+    if (rows.length === 0) this.#context.slots.giveBack(endpoint.slot);
+    else this.#leaving.set(endpoint.slot, new Set(rows));
+    return endpoint.slot;
+  }
+
+  #applyStatus(member: Member, { status }: RegistryEndpoint): void {
+    const { endpoint } = member;
+    const want = status === 'down' ? Down.REGISTRY : status === 'draining' ? Down.DRAINING : 0;
+    const before = endpoint.setDown(want, (Down.REGISTRY | Down.DRAINING) & ~want);
+    const had = before & (Down.REGISTRY | Down.DRAINING);
+    if (had === want) return;
+    if (want === 0) {
+      endpoint.readySinceMs = this.#context.clock.now();
+      if (member.downReason.startsWith('registry')) member.downReason = '';
+    } else {
+      member.downReason = `registry says ${status}`;
+    }
+  }
+
+  #applyAdmin(id: string, member: Member): void {
+    const state = this.#overrides.get(id)?.state ?? 'ready';
+    if (state === 'ready') {
+      const was = member.endpoint.setDown(0, Down.ADMIN) & Down.ADMIN;
+      if (was !== 0) member.endpoint.readySinceMs = this.#context.clock.now();
+      if (member.downReason.startsWith('admin')) member.downReason = '';
+    } else {
+      member.endpoint.setDown(Down.ADMIN);
+      member.downReason = `admin API set ${state}`;
+    }
+  }
+
+  /** Puts the members in the order of the set; returns their slots in this order when it is another than that of joining. */
+  #takeOrder(ids: ReadonlySet<string>): Int32Array | null {
+    const members = this.#members.keys();
+    let isSame = true;
+    for (const id of ids) isSame &&= members.next().value === id;
+    if (isSame) return null;
+    putInOrder(this.#members, ids);
+    return Int32Array.from(this.#members.values(), ({ endpoint }) => endpoint.slot);
+  }
+
+  #publish(upserts: readonly Endpoint[], removed: readonly number[], order: Int32Array | null = null): void {
+    this.#version++;
+    for (const delta of packDelta(this.name, this.#version, upserts, removed, order)) this.#context.publish(delta);
+  }
+
+  #makeRestorer(): EjectionRestorer | null {
+    const { ejection } = this.options;
+    const { clock, words, onEvent } = this.#context;
+    if (ejection === null) return null;
+    const onRestored = (endpoint: Endpoint) => onEvent(this.name, { kind: 'restored', endpoint: endpoint.id });
+    return new EjectionRestorer(ejection, { clock, words, onRestored });
+  }
+
+  #makeProbes(): ProbeRunner | null {
+    const { probe } = this.options;
+    const { clock, random, wheel, gate } = this.#context;
+    if (probe === null) return null;
+    const onChange = (endpoint: Endpoint, fit: boolean, reason: string) => this.#onProbe(endpoint, fit, reason);
+    const context = { clock, random, wheel, gate, onChange };
+    return new ProbeRunner(
+      probes.create(probe, { tls: probeTls(this.options) }),
+      probe as unknown as ProbeOptions,
+      context,
+    );
+  }
+
+  #startProbing(member: Member, unfit: string | null = null): void {
+    member.probe = this.#probes === null ? 'off' : 'unknown';
+    this.#probes?.add(member.endpoint, unfit);
+  }
+
+  #onProbe(endpoint: Endpoint, fit: boolean, reason: string): void {
+    const member = this.#members.get(endpoint.id);
+    if (member === undefined || member.endpoint !== endpoint) return;
+    const isFirst = member.probe === 'unknown';
+    member.probe = fit ? 'fit' : 'unfit';
+    const before = endpoint.setDown(fit ? 0 : Down.PROBE, fit ? Down.PROBE : 0);
+    const was = (before & Down.PROBE) !== 0;
+    if (was === !fit) return;
+    this.words.bumpGeneration();
+    if (fit) {
+      endpoint.readySinceMs = this.#context.clock.now();
+      if (member.downReason.startsWith('probe')) member.downReason = '';
+      this.#context.onEvent(this.name, { kind: 'fit', endpoint: endpoint.id });
+    } else {
+      member.downReason = `probe: ${reason}`;
+      // A newcomer waits for its first check: that is no news about its health.
+      if (!isFirst || reason !== NOT_CHECKED)
+        this.#context.onEvent(this.name, { kind: 'unfit', endpoint: endpoint.id, reason });
+    }
+  }
+}
+
+function specOf({ host, port, weight, zone, backup, version, tags, metadata }: RegistryEndpoint): EndpointSpec {
+  return { host, port, weight, zone, backup, version, tags, metadata };
+}
+
+/** Probes believe whom requests believe. */
+function probeTls({ tls }: PoolOptions): ProbeContext['tls'] {
+  if (tls === null) return null;
+  const secureContext = secureContextOf(tls);
+  return ({ host, metadata = {} }) => {
+    const { host: name, servername } = identityOf({ host, metadata }, tls);
+    // Without a name to ask for, Node would take the one in the Host header.
+    return {
+      secureContext,
+      rejectUnauthorized: tls.verify,
+      servername: servername ?? '',
+      checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate),
+    };
+  };
+}

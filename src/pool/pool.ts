@@ -1,0 +1,302 @@
+import { Ring } from '../base/ring.ts';
+import { applyDelta, type EndpointDelta } from '../endpoint/delta.ts';
+import type { Endpoint } from '../endpoint/endpoint.ts';
+import { type EndpointSet, Tried } from '../endpoint/endpoint-set.ts';
+import type { Outcome } from '../endpoint/outcome.ts';
+import { POOL_COUNTERS, PoolCounter, type PoolWords } from '../endpoint/pool-words.ts';
+import type { SlotTable } from '../endpoint/slots.ts';
+import { selectAvailable } from '../health/availability.ts';
+import { Ejection } from '../health/ejection.ts';
+import { slowStartShare } from '../health/slow-start.ts';
+import { schedulers } from '../scheduling/catalog.ts';
+import type { HashKey } from '../scheduling/hash-key.ts';
+import type { Scheduler, SchedulerContext } from '../scheduling/scheduler.ts';
+import type { PoolOptions } from './options.ts';
+import { retryMask } from './retry.ts';
+
+/** Why `acquire` returned null. */
+export const Refusal = { EMPTY: 0, FULL: 1 } as const;
+export type Refusal = (typeof Refusal)[keyof typeof Refusal];
+
+/** Someone who waits for an endpoint with room. Called in turn, from a release or a wheel tick. */
+export interface PoolWaiter {
+  /** Tries `acquire` again; returns false when there is still no room, and keeps its place. */
+  onTurn(): boolean;
+}
+
+/** A place in the queue of a pool; the waiter leaves it by setting `waiter` to null. */
+export interface PendingPlace {
+  waiter: PoolWaiter | null;
+}
+
+/** What a pool is made with, besides its options. */
+export interface PoolContext extends SchedulerContext {
+  /** This thread's row in shared memory. */
+  readonly row: number;
+  readonly table: SlotTable;
+  /** An endpoint was taken out for failing live traffic. */
+  readonly onEjected: (pool: string, endpoint: Endpoint, cause: string, untilMs: number) => void;
+  /** An endpoint left the pool and this thread has nothing in flight on it any more. */
+  readonly onGone: (pool: string, endpoint: Endpoint) => void;
+}
+
+/** Endpoints that are looked at for room before a linear search. */
+const FULL_PICKS = 4;
+/** How often effective weights follow a slow start. */
+const SLOW_START_STEP_MS = 1000;
+
+/**
+ * A named group of endpoints that serve the same traffic, as one worker sees it. Engines acquire and release; whoever acquires, releases
+ * once. Everything here runs on the request path except `configure`, `apply` and `tick`.
+ */
+export class Pool {
+  readonly name: string;
+  readonly words: PoolWords;
+  options: PoolOptions;
+  /** Why the last `acquire` returned null. */
+  refusal: Refusal = Refusal.EMPTY;
+  /** Health is not believed: fewer than the panic share of the endpoints are fit. */
+  panic = false;
+  /** What `acquire` wants the hash of; null when the scheduler does not hash. */
+  hashOn: HashKey | null = null;
+  /** `retry.on` as bits; 0 when retries are off. */
+  retryOn = 0;
+  readonly #context: PoolContext;
+  readonly #members = new Map<number, Endpoint>();
+  readonly #waiting = new Ring<PendingPlace>();
+  /** Endpoints passed over by the search for one with room. */
+  readonly #passed = new Tried();
+  #leaving: Endpoint[] = [];
+  /** A change came in part: endpoints that it removes are still in `set`. */
+  #isChanging = false;
+  #scheduler: Scheduler;
+  #ejection: Ejection | null;
+  #set: EndpointSet = { version: 0, all: [], available: [] };
+  #generation: number;
+  #activeLimit = 0;
+  #slowStartedMs = 0;
+  readonly #counterBase: number;
+
+  constructor(name: string, options: PoolOptions, words: PoolWords, context: PoolContext) {
+    this.name = name;
+    this.words = words;
+    this.options = options;
+    this.#context = context;
+    this.#counterBase = context.row * POOL_COUNTERS;
+    this.#generation = words.generation;
+    this.#scheduler = schedulers.create(options.scheduler, context);
+    this.#ejection = this.#makeEjection();
+    this.#derive();
+    this.#scheduler.update(this.#set);
+  }
+
+  get set(): EndpointSet {
+    return this.#set;
+  }
+
+  get scheduler(): Scheduler {
+    return this.#scheduler;
+  }
+
+  /** Whether nothing of it is left: no member, nothing in flight on those that left. */
+  get isEmpty(): boolean {
+    return this.#members.size === 0 && this.#leaving.length === 0;
+  }
+
+  /** Takes new options; what they do not change keeps its state. */
+  configure(options: PoolOptions): void {
+    const before = this.options;
+    this.options = options;
+    if (JSON.stringify(before.scheduler) !== JSON.stringify(options.scheduler)) {
+      this.#scheduler = schedulers.create(options.scheduler, this.#context);
+    }
+    if (JSON.stringify(before.ejection) !== JSON.stringify(options.ejection)) this.#ejection = this.#makeEjection();
+    this.#derive();
+    if (options.slowStart === null) for (const endpoint of this.#set.all) endpoint.effectiveWeight = endpoint.weight;
+    this.#refilter();
+  }
+
+  /** Takes one part of a change of members. Requests see nothing of it before its last part. */
+  apply(delta: EndpointDelta): void {
+    for (const endpoint of applyDelta(delta, this.#members, this.#context.table, this.#context.row)) {
+      this.#leaving.push(endpoint);
+    }
+    this.#isChanging = !delta.last;
+    if (this.#isChanging) return;
+    this.#set = { version: delta.version, all: [...this.#members.values()], available: [] };
+    this.#slowStartedMs = 0;
+    this.#refilter();
+    this.#releaseGone();
+  }
+
+  /**
+   * The endpoint for one attempt, or null: see `refusal`. An endpoint in `tried` comes only when nothing else is left. `hash` is that of the request's
+   * `hashOn`, 1…2³¹−1; 0 when the request has nothing of the kind.
+   */
+  acquire(hash: number, tried: Tried, nowMs: number): Endpoint | null {
+    if (this.words.generation !== this.#generation) this.#refilter();
+    let endpoint = this.#scheduler.pick(hash, tried, nowMs);
+    if (endpoint === null) {
+      this.refusal = Refusal.EMPTY;
+      return null;
+    }
+    if (this.#activeLimit > 0 && endpoint.active >= this.#activeLimit) {
+      endpoint = this.#pickWithRoom(endpoint, hash, tried, nowMs);
+      if (endpoint === null) {
+        this.refusal = Refusal.FULL;
+        return null;
+      }
+    }
+    endpoint.begin(nowMs);
+    this.#scheduler.onAcquire?.(endpoint);
+    return endpoint;
+  }
+
+  /** One request came to this pool; the retry budget grows with them. */
+  countRequest(): void {
+    this.words.counters[this.#counterBase + PoolCounter.REQUESTS]++;
+  }
+
+  /** The attempt has a response head, or will never have one. Called once per acquire, before `release`. */
+  answered(endpoint: Endpoint, outcome: Outcome, startedMs: number, latencyMs: number): void {
+    endpoint.answered(startedMs);
+    const nowMs = startedMs + latencyMs;
+    this.#scheduler.onAnswer?.(endpoint, outcome, latencyMs, nowMs);
+    this.#ejection?.onAnswer(endpoint, outcome, nowMs);
+  }
+
+  /** The attempt is over. `latencyMs` is the time to its response head, or to its failure. */
+  release(endpoint: Endpoint, outcome: Outcome, latencyMs: number): void {
+    endpoint.end(outcome, latencyMs);
+    this.#scheduler.onRelease?.(endpoint, outcome, latencyMs);
+    if (this.#waiting.length > 0) this.#serveWaiting();
+  }
+
+  /** In place of `answered` and `release`: the attempt says nothing about the endpoint. */
+  cancel(endpoint: Endpoint, startedMs: number): void {
+    endpoint.cancel(startedMs);
+    if (this.#waiting.length > 0) this.#serveWaiting();
+  }
+
+  /** Whether another attempt is within the budget; counts it when it is. `reason` is an index into RETRY_REASONS. */
+  takeRetry(reason: number): boolean {
+    if (!this.words.tryTakeRetry()) return false;
+    this.countRetry(reason);
+    return true;
+  }
+
+  countRetry(reason: number): void {
+    this.words.counters[this.#counterBase + PoolCounter.RETRIES + reason]++;
+  }
+
+  /** A place in the queue, or null when the queue is full or off. */
+  enqueue(waiter: PoolWaiter): PendingPlace | null {
+    const limit = this.options.limits.pending;
+    if (limit !== null && this.words.counter(PoolCounter.PENDING) >= limit) return null;
+    const place: PendingPlace = { waiter };
+    this.#waiting.push(place);
+    this.words.counters[this.#counterBase + PoolCounter.PENDING]++;
+    return place;
+  }
+
+  /** Gives up a place: the client left or its time is over. */
+  leaveQueue(place: PendingPlace): void {
+    if (place.waiter === null) return;
+    place.waiter = null;
+    this.words.counters[this.#counterBase + PoolCounter.PENDING]--;
+  }
+
+  /** Called at every wheel tick: whoever waits for a limit looks again, slow starts go on, endpoints that left are given back. */
+  tick(nowMs: number): void {
+    if (this.#waiting.length > 0) this.#serveWaiting();
+    if (this.#leaving.length > 0 && !this.#isChanging) this.#releaseGone();
+    if (this.options.slowStart !== null && nowMs - this.#slowStartedMs >= SLOW_START_STEP_MS)
+      this.#stepSlowStart(nowMs);
+    if (this.words.generation !== this.#generation) this.#refilter();
+  }
+
+  #serveWaiting(): void {
+    for (;;) {
+      const place = this.#waiting.peek();
+      if (place === undefined) return;
+      const waiter = place.waiter;
+      if (waiter !== null && !waiter.onTurn()) return;
+      this.#waiting.shift();
+      this.leaveQueue(place);
+    }
+  }
+
+  /** The full ones are passed over as tried ones are, so that the scheduler's own next one comes. */
+  #pickWithRoom(full: Endpoint, hash: number, tried: Tried, nowMs: number): Endpoint | null {
+    const passed = this.#passed;
+    passed.clear();
+    for (let i = 0; i < tried.size; i++) passed.add(tried.at(i));
+    passed.add(full);
+    for (let i = 0; i < FULL_PICKS; i++) {
+      const endpoint = this.#scheduler.pick(hash, passed, nowMs);
+      if (endpoint === null || passed.has(endpoint)) break;
+      if (endpoint.active < this.#activeLimit) return endpoint;
+      passed.add(endpoint);
+    }
+    for (const endpoint of this.#set.available) {
+      if (endpoint.active < this.#activeLimit && !tried.has(endpoint)) return endpoint;
+    }
+    return null;
+  }
+
+  #refilter(): void {
+    this.#generation = this.words.generation;
+    const selection = selectAvailable(this.#set.all, { panicThreshold: this.options.panic ?? 0 });
+    this.panic = selection.panic;
+    this.#set = { version: this.#set.version, all: this.#set.all, available: selection.available };
+    if (this.options.slowStart !== null) this.#applySlowStart(this.#context.clock.now(), this.options.slowStart);
+    this.#ejection?.update(this.#set.all);
+    this.#scheduler.update(this.#set);
+  }
+
+  #stepSlowStart(nowMs: number): void {
+    this.#slowStartedMs = nowMs;
+    if (this.#applySlowStart(nowMs, this.options.slowStart as number)) this.#scheduler.update(this.#set);
+  }
+
+  /** Returns whether a weight changed. Skipped when most of the pool is new: then nobody is there to carry the rest. */
+  #applySlowStart(nowMs: number, windowMs: number): boolean {
+    const { available } = this.#set;
+    const fresh = available.filter((endpoint) => nowMs - endpoint.readySinceMs < windowMs).length;
+    const skip = fresh * 2 > available.length;
+    let changed = false;
+    for (const endpoint of available) {
+      const share = skip ? 1 : slowStartShare(nowMs - endpoint.readySinceMs, windowMs);
+      const weight = endpoint.weight * share;
+      changed ||= weight !== endpoint.effectiveWeight;
+      endpoint.effectiveWeight = weight;
+    }
+    return changed;
+  }
+
+  #releaseGone(): void {
+    this.#leaving = this.#leaving.filter((endpoint) => {
+      if (endpoint.activeHere > 0) return true;
+      this.#context.onGone(this.name, endpoint);
+      return false;
+    });
+  }
+
+  #derive(): void {
+    this.hashOn = this.#scheduler.hashOn ?? null;
+    this.retryOn = this.options.retry === null ? 0 : retryMask(this.options.retry.on);
+    this.#activeLimit = this.options.limits.active ?? 0;
+  }
+
+  #makeEjection(): Ejection | null {
+    const { ejection } = this.options;
+    if (ejection === null) return null;
+    const { clock, random, onEjected } = this.#context;
+    return new Ejection(ejection, {
+      words: this.words,
+      clock,
+      random,
+      onEjected: (endpoint, cause, untilMs) => onEjected(this.name, endpoint, cause, untilMs),
+    });
+  }
+}

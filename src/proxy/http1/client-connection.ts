@@ -1,0 +1,511 @@
+import type { Socket } from 'node:net';
+import { WheelTimer } from '../../base/timer-wheel.ts';
+import { ChunkedReader, ChunkedStatus } from '../../wire/http1/chunked-reader.ts';
+import { HeadStatus, RequestHead, type ResponseHead } from '../../wire/http1/head-reader.ts';
+import { Method } from '../../wire/http1/method.ts';
+import type { Reason } from '../listener-cells.ts';
+import type { Secured } from '../secured.ts';
+import { formatAnswer } from './answer.ts';
+import { writeChunk, writeLastChunk } from './chunk-frame.ts';
+import type { Http1Engine, Http1Settings } from './engine.ts';
+import type { HeaderEdits } from './header-edits.ts';
+import { Http1Exchange } from './http1-exchange.ts';
+import { BodyFraming, Persistence, writeResponseHead } from './response-head.ts';
+
+/** What the client is expected to send next. */
+const State = { IDLE: 0, HEAD: 1, BODY: 2, WAITING: 3, TUNNEL: 4, LINGER: 5, CLOSED: 6 } as const;
+type State = (typeof State)[keyof typeof State];
+
+/** Bytes read ahead while a request is with an endpoint; past it reading stops until the response is through. */
+const READ_AHEAD = 64 * 1024;
+/** Body pieces up to this size are copied behind what is waiting to be written; larger ones are written as they are. */
+const COPY_MAX = 16 * 1024;
+/** After a last response the client's remaining bytes are read and thrown away for this long, so that a reset does not destroy the response. */
+const LINGER_MS = 2000;
+/** How long a client may take to fetch what is left of a last response in our own buffer: two reads at most. */
+const LAST_BYTES_MS = 60_000;
+const TARGET_MAX = 8 * 1024;
+/** The engine's own ceilings where the document sets no limit. */
+const HEAD_MAX = 64 * 1024;
+const HEADERS_MAX = 1000;
+const CHUNK_LIMITS = { extensionBytes: 4096, trailerBytes: 16 * 1024, trailers: 64 };
+const EMPTY = Buffer.alloc(0);
+
+/** One client's connection: reads its requests one after the other, writes their responses in order. Owns one exchange, used again and again. */
+export class ClientConnection {
+  readonly engine: Http1Engine;
+  readonly socket: Socket;
+  /** Null in plain text. */
+  readonly secured: Secured | null;
+  readonly peerAddress: string;
+  readonly head: RequestHead;
+  /** What holds for the request at hand. */
+  settings: Http1Settings;
+  /** Whether the peer is believed about the client's address. */
+  readonly trusted: boolean;
+  readonly #exchange: Http1Exchange;
+  readonly #timer: WheelTimer;
+  #chunked: ChunkedReader | null = null;
+  #state: State = State.IDLE;
+  #held: Buffer = EMPTY;
+  #remaining = 0;
+  #bodyBytes = 0;
+  #paused = false;
+  #touchedMs: number;
+  #closeAfter = false;
+  #framing: BodyFraming = BodyFraming.NONE;
+  #corked = false;
+  /** The Host line that was last found to belong here. */
+  #ownHost: Buffer = EMPTY;
+
+  constructor(socket: Socket, engine: Http1Engine, secured: Secured | null) {
+    this.engine = engine;
+    this.socket = socket;
+    this.secured = secured;
+    this.settings = engine.settings;
+    const address = socket.remoteAddress ?? '';
+    this.peerAddress = address.startsWith('::ffff:') ? address.slice(7) : address;
+    this.trusted = isTrusted(engine.settings, this.peerAddress);
+    const { limits } = engine.settings;
+    this.head = new RequestHead({
+      headBytes: limits.head > 0 ? limits.head : HEAD_MAX,
+      headers: limits.headers > 0 ? limits.headers : HEADERS_MAX,
+      target: TARGET_MAX,
+    });
+    this.#exchange = new Http1Exchange(this);
+    this.#timer = new WheelTimer(() => this.#onTimer());
+    this.#touchedMs = engine.context.clock.now();
+    socket.on('data', (bytes: Buffer) => this.#onData(bytes));
+    socket.on('end', () => this.#onEnd());
+    socket.on('drain', () => this.#onDrain());
+    socket.on('error', () => this.#onClose());
+    socket.on('close', () => this.#onClose());
+    this.#arm(this.settings.timeouts.head);
+  }
+
+  /** Whether what this address says of its own client is believed. */
+  trusts(address: string): boolean {
+    return isTrusted(this.settings, address);
+  }
+
+  /** Whether the request in `buf` is for a host of another certificate. Asked once per request; nearly all name the same host as the one before. */
+  isMisdirected(buf: Buffer): boolean {
+    const { secured, head } = this;
+    if (secured === null || head.hostEnd === head.hostStart) return false;
+    const own = this.#ownHost;
+    const isKnown =
+      own.length === head.hostEnd - head.hostStart &&
+      buf.compare(own, 0, own.length, head.hostStart, head.hostEnd) === 0;
+    if (isKnown) return false;
+    const line = buf.subarray(head.hostStart, head.hostEnd);
+    const host = line.toString('latin1').toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
+    if (secured.isMisdirected(host)) return true;
+    this.#ownHost = Buffer.from(line);
+    return false;
+  }
+
+  /** Whether the whole request has been read. */
+  get requestRead(): boolean {
+    return this.#state !== State.BODY;
+  }
+
+  #onData(bytes: Buffer): void {
+    this.engine.cells.bytesIn(this.engine.context.row, bytes.length);
+    switch (this.#state) {
+      case State.IDLE:
+      case State.HEAD:
+        this.#readRequest(this.#join(bytes));
+        break;
+      case State.BODY:
+        this.#readBody(bytes, 0);
+        break;
+      case State.WAITING:
+        this.#hold(bytes);
+        break;
+      case State.TUNNEL:
+        this.#exchange.bytesIn += bytes.length;
+        this.#touchedMs = this.engine.context.clock.now();
+        this.#exchange.forwarding.onTunnelFromClient(bytes);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #join(bytes: Buffer): Buffer {
+    if (this.#held.length === 0) return bytes;
+    const joined = Buffer.concat([this.#held, bytes]);
+    this.#held = EMPTY;
+    return joined;
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#held = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
+    if (this.#held.length > READ_AHEAD) this.pauseReading();
+  }
+
+  #readRequest(buf: Buffer): void {
+    const status = this.head.read(buf, 0, buf.length);
+    if (status === HeadStatus.COMPLETE) {
+      this.#wheel.disarm(this.#timer);
+      this.#begin(buf);
+    } else if (status === HeadStatus.INCOMPLETE) {
+      this.#held = buf;
+      if (this.#state === State.IDLE) this.#arm(this.settings.timeouts.head);
+      this.#state = State.HEAD;
+    } else {
+      const { errorStatus, errorReason } = this.head;
+      this.#exchange.bytesIn = buf.length;
+      this.#exchange.reject(errorStatus, errorReason as Reason);
+    }
+  }
+
+  #begin(buf: Buffer): void {
+    const { head, engine } = this;
+    this.settings = engine.settings;
+    this.#closeAfter = !head.keepAlive || engine.draining;
+    this.#bodyBytes = 0;
+    this.#remaining = head.contentLength > 0 ? head.contentLength : 0;
+    const hasBody = head.chunked || this.#remaining > 0;
+    this.#state = hasBody ? State.BODY : State.WAITING;
+    const exchange = this.#exchange;
+    exchange.bytesIn = head.end;
+    const limit = this.settings.limits.body;
+    if (limit > 0 && this.#remaining > limit) {
+      exchange.reject(413, 'body-too-large');
+      return;
+    }
+    if (head.chunked) this.#chunkedReader().reset();
+    const bodyStart = head.end;
+    if (!hasBody && bodyStart < buf.length) this.#held = buf.subarray(bodyStart);
+    exchange.begin(buf, !hasBody);
+    if (!hasBody || this.#state !== State.BODY) return;
+    this.#touchedMs = engine.context.clock.now();
+    this.#arm(this.settings.timeouts.body);
+    if (bodyStart < buf.length) this.#readBody(buf, bodyStart);
+  }
+
+  #chunkedReader(): ChunkedReader {
+    this.#chunked ??= new ChunkedReader(CHUNK_LIMITS);
+    return this.#chunked;
+  }
+
+  #readBody(bytes: Buffer, start: number): void {
+    this.#touchedMs = this.engine.context.clock.now();
+    if (this.head.chunked) {
+      this.#readChunked(bytes, start);
+      return;
+    }
+    const end = Math.min(bytes.length, start + this.#remaining);
+    this.#remaining -= end - start;
+    this.#exchange.bytesIn += end - start;
+    const done = this.#remaining === 0;
+    if (done) this.#bodyDone(bytes, end);
+    this.#exchange.onRequestBody(bytes, start, end);
+    if (done) this.#exchange.onRequestEnd('');
+  }
+
+  #readChunked(bytes: Buffer, start: number): void {
+    const chunked = this.#chunkedReader();
+    const { bytesIn } = this.#exchange;
+    this.#exchange.bytesIn = bytesIn + bytes.length - start;
+    const next = chunked.read(bytes, start, bytes.length, this);
+    if (this.#state !== State.BODY) return;
+    this.#exchange.bytesIn = bytesIn + next - start;
+    if (chunked.status === ChunkedStatus.ERROR) {
+      this.#exchange.reject(400, 'bad-request');
+    } else if (chunked.status === ChunkedStatus.DONE) {
+      this.#bodyDone(bytes, next);
+      this.#exchange.onRequestEnd(chunked.trailers);
+    }
+  }
+
+  /** Payload found by the chunked reader. */
+  onChunkData(bytes: Buffer, start: number, end: number): void {
+    if (this.#state !== State.BODY) return;
+    this.#bodyBytes += end - start;
+    const limit = this.settings.limits.body;
+    if (limit > 0 && this.#bodyBytes > limit) this.#exchange.reject(413, 'body-too-large');
+    else this.#exchange.onRequestBody(bytes, start, end);
+  }
+
+  #bodyDone(bytes: Buffer, end: number): void {
+    this.#state = State.WAITING;
+    this.#wheel.disarm(this.#timer);
+    if (end < bytes.length) this.#hold(bytes.subarray(end));
+  }
+
+  /** Stops reading: whoever takes the bytes has enough. */
+  pauseReading(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.socket.pause();
+  }
+
+  resumeReading(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#touchedMs = this.engine.context.clock.now();
+    this.socket.resume();
+  }
+
+  /** An interim response (1xx); HTTP/1.0 clients do not know them. */
+  sendInterim(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
+    if (this.head.minor === 0) return;
+    const writer = this.engine.responseWriter;
+    writeResponseHead(writer, head, buf, BodyFraming.NONE, Persistence.DEFAULT, edits);
+    this.flush();
+  }
+
+  /** Begins the response: head of the endpoint's, framed for this client. */
+  startResponse(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
+    const bodiless = this.head.method === Method.HEAD || head.status === 204 || head.status === 304;
+    if (bodiless) this.#framing = BodyFraming.NONE;
+    else if (head.contentLength >= 0) this.#framing = BodyFraming.LENGTH;
+    else this.#framing = this.head.minor === 1 ? BodyFraming.CHUNKED : BodyFraming.UNTIL_CLOSE;
+    if (this.#framing === BodyFraming.UNTIL_CLOSE || this.engine.draining) this.#closeAfter = true;
+    writeResponseHead(this.engine.responseWriter, head, buf, this.#framing, this.#persistence(), edits);
+  }
+
+  #persistence(): Persistence {
+    if (this.#closeAfter) return Persistence.CLOSE;
+    return this.head.minor === 0 ? Persistence.KEEP_ALIVE : Persistence.DEFAULT;
+  }
+
+  /** Switches to a tunnel: the 101 head goes out, bytes go both ways from now on. */
+  startTunnel(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
+    writeResponseHead(this.engine.responseWriter, head, buf, BodyFraming.NONE, Persistence.UPGRADE, edits);
+    this.flush();
+    this.#state = State.TUNNEL;
+    this.#touchedMs = this.engine.context.clock.now();
+    this.#arm(this.settings.timeouts.tunnel);
+    const ahead = this.#held;
+    this.#held = EMPTY;
+    this.resumeReading();
+    if (ahead.length > 0) this.#exchange.forwarding.onTunnelFromClient(ahead);
+  }
+
+  /** Part of the body, without framing. `bytes` may be used by the socket after the call. */
+  writeBody(bytes: Buffer, start: number, end: number): void {
+    const writer = this.engine.responseWriter;
+    if (end - start <= COPY_MAX) {
+      if (this.#framing === BodyFraming.CHUNKED) writeChunk(writer, bytes, start, end);
+      else writer.bytes(bytes, start, end);
+      return;
+    }
+    this.#cork();
+    if (this.#framing === BodyFraming.CHUNKED) writer.text(`${(end - start).toString(16)}\r\n`);
+    if (writer.length > 0) this.#write(writer.take());
+    this.#write(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
+    if (this.#framing === BodyFraming.CHUNKED) writer.text('\r\n');
+  }
+
+  /** Writes what was put together since the last flush. */
+  flush(): void {
+    const writer = this.engine.responseWriter;
+    if (writer.length > 0) this.#write(writer.take());
+    if (this.#corked) {
+      this.#corked = false;
+      this.socket.uncork();
+    }
+    if (this.socket.writableNeedDrain) this.#exchange.forwarding.onClientFull();
+  }
+
+  /** Bytes of a tunnel; returns false when the client is behind. */
+  writeTunnel(bytes: Buffer): boolean {
+    this.#touchedMs = this.engine.context.clock.now();
+    this.#write(bytes);
+    return !this.socket.writableNeedDrain;
+  }
+
+  /** The response is whole. The exchange is over and reset; the next request may begin. */
+  endResponse(trailers: string): void {
+    if (this.#framing === BodyFraming.CHUNKED) writeLastChunk(this.engine.responseWriter, trailers);
+    this.flush();
+  }
+
+  /** A whole response of evenkeel itself. Closes when the request has not been read to its end. */
+  answer(status: number, reason: Reason | null, body?: string, headers?: Readonly<Record<string, string>>): void {
+    if (this.#state <= State.BODY || this.engine.draining) this.#closeAfter = true;
+    const { head } = this;
+    const bytes = formatAnswer({
+      status,
+      reason,
+      body,
+      headers,
+      head: head.method === Method.HEAD && this.#state > State.HEAD,
+      close: this.#closeAfter,
+      keepAliveHttp10: head.minor === 0,
+    });
+    this.#write(bytes);
+  }
+
+  /** The exchange is over: goes on with the next request, or ends the connection. */
+  exchangeEnded(): void {
+    if (this.#state === State.CLOSED) return;
+    if (this.#state !== State.WAITING) this.#closeAfter = true;
+    this.#wheel.disarm(this.#timer);
+    if (this.#closeAfter) {
+      this.#linger();
+      return;
+    }
+    this.#state = State.IDLE;
+    this.#touchedMs = this.engine.context.clock.now();
+    this.#arm(this.settings.timeouts.idle);
+    // A client that leaves its responses unread gets no further one: they would pile up here.
+    if (this.socket.writableNeedDrain) return this.pauseReading();
+    this.resumeReading();
+    // A pipelined request waits for the next tick: the read that ended this exchange is still being handled.
+    if (this.#held.length > 0) process.nextTick(() => this.#readAhead());
+  }
+
+  #onDrain(): void {
+    this.#exchange.forwarding.onClientDrain();
+    if (this.#state !== State.IDLE) return;
+    this.resumeReading();
+    this.#readAhead();
+  }
+
+  #readAhead(): void {
+    if (this.#state !== State.IDLE || this.#held.length === 0) return;
+    const bytes = this.#held;
+    this.#held = EMPTY;
+    this.#readRequest(bytes);
+  }
+
+  /** The response cannot be finished: the client must see that it is cut, never a clean end. */
+  abort(): void {
+    // What one read put together for it, but did not get to write, must not reach the next connection: the writer is shared.
+    this.engine.responseWriter.begin();
+    this.#close();
+    this.#reset();
+  }
+
+  /** A TLS socket cannot be reset itself: its transport is. */
+  #reset(): void {
+    (this.secured?.transport ?? this.socket).resetAndDestroy();
+  }
+
+  /** Ends the tunnel after what was written. */
+  endTunnel(): void {
+    if (this.#state === State.CLOSED) return;
+    this.#linger();
+  }
+
+  endIfIdle(idleSinceMs: number): void {
+    if (this.#state === State.IDLE && this.#touchedMs <= idleSinceMs) this.#linger();
+  }
+
+  cut(): void {
+    if (this.#state === State.CLOSED) return;
+    // Closed first, so that the end of the exchange sends no FIN: a body that ends with its connection must not look whole.
+    this.#close();
+    this.#exchange.onClientGone();
+    this.#reset();
+  }
+
+  /** Sends FIN after the last byte, then reads on for a while: a reset would take the response away from the client. */
+  #linger(): void {
+    this.#state = State.LINGER;
+    this.#held = EMPTY;
+    this.#arm(LAST_BYTES_MS);
+    this.socket.end(() => {
+      if (this.#state === State.LINGER) this.#arm(LINGER_MS);
+    });
+    this.resumeReading();
+  }
+
+  #cork(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.socket.cork();
+  }
+
+  #write(bytes: Buffer): void {
+    this.engine.cells.bytesOut(this.engine.context.row, bytes.length);
+    this.#exchange.bytesOut += bytes.length;
+    this.socket.write(bytes);
+  }
+
+  get #wheel() {
+    return this.engine.context.wheel;
+  }
+
+  #arm(ms: number): void {
+    if (ms > 0) this.#wheel.arm(this.#timer, ms);
+    else this.#wheel.disarm(this.#timer);
+  }
+
+  #onTimer(): void {
+    const { timeouts } = this.settings;
+    switch (this.#state) {
+      case State.IDLE:
+        this.#linger();
+        break;
+      case State.HEAD:
+        this.#exchange.reject(408, 'head-timeout');
+        break;
+      case State.BODY:
+        // While we stopped reading, the client is not at fault.
+        if (!this.#stillMoving(timeouts.body, this.#paused)) this.#exchange.reject(408, 'body-timeout');
+        break;
+      case State.TUNNEL:
+        if (!this.#stillMoving(timeouts.tunnel, false)) this.#exchange.forwarding.endTunnel(false);
+        break;
+      case State.LINGER:
+        this.#close();
+        this.socket.destroy();
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** The timer was armed once and not at every byte: arms it anew for what is left. */
+  #stillMoving(timeoutMs: number, isExcused: boolean): boolean {
+    const left = isExcused ? timeoutMs : this.#touchedMs + timeoutMs - this.engine.context.clock.now();
+    if (left <= 0) return false;
+    this.#arm(left);
+    return true;
+  }
+
+  /** The client will send no more. In the midst of an exchange that is an abort, as nginx and HAProxy's `abortonclose` have it. */
+  #onEnd(): void {
+    switch (this.#state) {
+      case State.TUNNEL:
+        this.#exchange.forwarding.endTunnel(true);
+        break;
+      case State.BODY:
+      case State.WAITING:
+        this.#exchange.onClientGone();
+        this.#close();
+        this.socket.destroy();
+        break;
+      case State.IDLE:
+      case State.HEAD:
+        this.#linger();
+        break;
+      default:
+        // What lingers ends by itself, or by its timer.
+        break;
+    }
+  }
+
+  #onClose(): void {
+    if (this.#state === State.CLOSED) return;
+    this.#exchange.onClientGone();
+    this.#close();
+    this.socket.destroy();
+  }
+
+  #close(): void {
+    if (this.#state === State.CLOSED) return;
+    this.#state = State.CLOSED;
+    this.#wheel.disarm(this.#timer);
+    this.engine.closed(this);
+  }
+}
+
+function isTrusted(settings: Http1Settings, address: string): boolean {
+  return settings.trusted?.check(address, address.includes(':') ? 'ipv6' : 'ipv4') ?? false;
+}

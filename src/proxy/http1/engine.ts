@@ -1,0 +1,112 @@
+import type { BlockList, Socket } from 'node:net';
+import type { Clock } from '../../base/clock.ts';
+import type { TimerWheel } from '../../base/timer-wheel.ts';
+import type { Middleware } from '../../middleware/exchange.ts';
+import type { Pool } from '../../pool/pool.ts';
+import type { RouteCells } from '../../routing/route-cells.ts';
+import type { RouteTable } from '../../routing/route-table.ts';
+import type { AccessSink } from '../access-sink.ts';
+import { ByteWriter } from '../byte-writer.ts';
+import type { ListenerCells } from '../listener-cells.ts';
+import type { Secured } from '../secured.ts';
+import { formatAnswer } from './answer.ts';
+import { ClientConnection } from './client-connection.ts';
+import type { UpstreamConnections } from './upstream-connections.ts';
+import type { UpstreamDialer } from './upstream-dialer.ts';
+
+/** A route with what it needs at run time. `index` in the table is the index in this list. */
+export interface BoundRoute {
+  readonly name: string;
+  readonly pool: Pool;
+  readonly dialer: UpstreamDialer;
+  readonly cells: RouteCells;
+  readonly stages: readonly Middleware[];
+}
+
+/** What an HTTP listener is to its connections. Replaced as a whole by a reload: a request goes on with the settings it began with. */
+export interface Http1Settings {
+  readonly listenerName: string;
+  readonly table: RouteTable;
+  readonly routes: readonly BoundRoute[];
+  /** Peers whose X-Forwarded-* and Forwarded are believed; null when there are none. */
+  readonly trusted: BlockList | null;
+  /** ms; 0 = none. */
+  readonly timeouts: { readonly head: number; readonly body: number; readonly idle: number; readonly tunnel: number };
+  readonly limits: { readonly head: number; readonly headers: number; readonly body: number };
+}
+
+/** What a worker shares among all its listeners. */
+export interface EngineContext {
+  /** This worker's row in shared memory. */
+  readonly row: number;
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
+  readonly upstreams: UpstreamConnections;
+}
+
+/** What a refused connection may take to fetch its answer and leave. */
+const REFUSED_MS = 1000;
+/** A request that idled this long while draining has not been sent: nothing is lost by ending the connection. */
+const DRAIN_IDLE_MS = 1000;
+
+/** Carries HTTP/1.1 for one listener in one worker. The listener hands it accepted sockets. */
+export class Http1Engine {
+  readonly context: EngineContext;
+  readonly cells: ListenerCells;
+  settings: Http1Settings;
+  /** Null when no access log is kept. */
+  access: AccessSink | null;
+  draining = false;
+  /** Heads and bodies are put together here before they are written; what is begun is taken in the same turn. */
+  readonly requestWriter = new ByteWriter();
+  readonly responseWriter = new ByteWriter();
+  readonly #connections = new Set<ClientConnection>();
+
+  constructor(settings: Http1Settings, cells: ListenerCells, context: EngineContext, access: AccessSink | null) {
+    this.settings = settings;
+    this.access = access;
+    this.cells = cells;
+    this.context = context;
+  }
+
+  /** Connections open in this worker. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** Takes an accepted socket; `secured` when it is a TLS one whose handshake is through. */
+  accept(socket: Socket, secured: Secured | null = null): void {
+    this.cells.opened(this.context.row);
+    this.#connections.add(new ClientConnection(socket, this, secured));
+  }
+
+  /** Answers 503 and closes: the listener is at a limit. */
+  refuse(socket: Socket): void {
+    socket.on('error', () => {});
+    socket.end(formatAnswer({ status: 503, reason: 'connections', head: false, close: true, keepAliveHttp10: false }));
+    // Not an idle timeout: a client that goes on sending would keep a connection that no limit counts.
+    const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
+    socket.once('close', () => clearTimeout(timer));
+    socket.resume();
+  }
+
+  /** A connection is gone. */
+  closed(connection: ClientConnection): void {
+    if (this.#connections.delete(connection)) this.cells.closed(this.context.row);
+  }
+
+  /** From now on every response says `connection: close`, and connections end when they have been idle for a second. */
+  drain(): void {
+    this.draining = true;
+  }
+
+  /** Called at every wheel tick while draining. */
+  endIdle(nowMs: number): void {
+    for (const connection of this.#connections) connection.endIfIdle(nowMs - DRAIN_IDLE_MS);
+  }
+
+  /** Ends every connection now, whatever it is doing. */
+  cut(): void {
+    for (const connection of this.#connections) connection.cut();
+  }
+}

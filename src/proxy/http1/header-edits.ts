@@ -1,0 +1,45 @@
+/** Headers a middleware set or removed on one message. Empty for most messages, so it costs a length check. */
+export class HeaderEdits {
+  readonly #names: string[] = [];
+  readonly #values: (string | null)[] = [];
+
+  get size(): number {
+    return this.#names.length;
+  }
+
+  /** `name` in lower case; null removes every line of this name. */
+  set(name: string, value: string | null): void {
+    const at = this.#names.indexOf(name);
+    if (at >= 0) {
+      this.#values[at] = value;
+      return;
+    }
+    this.#names.push(name);
+    this.#values.push(value);
+  }
+
+  /** What the header was set to: null when it was removed, undefined when it is as received. `name` in lower case. */
+  get(name: string): string | null | undefined {
+    const at = this.#names.indexOf(name);
+    return at < 0 ? undefined : this.#values[at];
+  }
+
+  /** Whether the name at buf[start, end) is edited, so that the line as received is not forwarded. */
+  covers(buf: Buffer, start: number, end: number): boolean {
+    return this.#names.includes(buf.toString('latin1', start, end).toLowerCase());
+  }
+
+  /** Calls `line` for each header to add. */
+  forEach(line: (name: string, value: string) => void): void {
+    for (let i = 0; i < this.#names.length; i++) {
+      const value = this.#values[i];
+      if (value !== null) line(this.#names[i], value);
+    }
+  }
+
+  clear(): void {
+    if (this.#names.length === 0) return;
+    this.#names.length = 0;
+    this.#values.length = 0;
+  }
+}

@@ -1,0 +1,229 @@
+import { type Exchange, Verdict } from '../../middleware/exchange.ts';
+import type { Pool } from '../../pool/pool.ts';
+import { Method } from '../../wire/http1/method.ts';
+import type { AccessRecord } from '../access-sink.ts';
+import { REASONS, type Reason } from '../listener-cells.ts';
+import type { ClientConnection } from './client-connection.ts';
+import type { BoundRoute, Http1Engine } from './engine.ts';
+import { Forwarding } from './forwarding.ts';
+import { HeaderEdits } from './header-edits.ts';
+import { NO_BYTES, RequestView } from './request-view.ts';
+
+/** Status counted for a client that left before its response began (as nginx). */
+const CLIENT_GONE = 499;
+
+/**
+ * One request and its response. Owned by a client connection and used again for each of its requests: finds the route, runs its stages,
+ * has the request forwarded or answers itself, and counts and tells when it is over.
+ */
+export class Http1Exchange extends RequestView implements Exchange, AccessRecord {
+  /** Attempts, upstream side and body. */
+  readonly forwarding: Forwarding;
+  readonly requestEdits = new HeaderEdits();
+  readonly responseEdits = new HeaderEdits();
+  bytesIn = 0;
+  bytesOut = 0;
+  status = 0;
+  arrivalMs = 0;
+  totalMs = 0;
+  reason: Reason | 'client-gone' | '' = '';
+  readonly #client: ClientConnection;
+  readonly #engine: Http1Engine;
+  #active = false;
+  #route: BoundRoute | null = null;
+  #stage = 0;
+  #waitsForStage = false;
+
+  constructor(client: ClientConnection) {
+    super(client.head);
+    this.#client = client;
+    this.#engine = client.engine;
+    this.forwarding = new Forwarding(this, client);
+  }
+
+  /** A head was read into `client.head`; its bytes are in `buf`. `complete`: there is no body. */
+  begin(buf: Buffer, complete: boolean): void {
+    const { head, settings } = this.#client;
+    this.#active = true;
+    this.bytes = buf;
+    this.arrivalMs = this.#engine.context.clock.now();
+    this.forwarding.expectBody(complete, head.chunked);
+    if (head.method === Method.CONNECT) return this.fail(501, 'not-implemented');
+    const { hostStart, hostEnd, pathStart, pathEnd, method } = head;
+    if (this.#client.isMisdirected(buf)) return this.fail(421, 'misdirected');
+    const { table } = settings;
+    const route = table.match(buf, hostStart, hostEnd, pathStart, pathEnd, method, this);
+    if (route === null) return table.isPathRefused ? this.fail(400, 'bad-request') : this.fail(404, 'no-route');
+    this.#route = settings.routes[route.index];
+    if (this.#route.stages.length > 0) this.#runStages();
+    else this.#forward();
+  }
+
+  #runStages(): void {
+    const { stages } = this.#route as BoundRoute;
+    while (this.#stage < stages.length) {
+      const verdict = stages[this.#stage++].onRequest?.(this) ?? Verdict.CONTINUE;
+      if (verdict === Verdict.ANSWERED) return;
+      if (verdict === Verdict.WAIT) {
+        this.#waitsForStage = true;
+        return;
+      }
+    }
+    this.#forward();
+  }
+
+  resume(): void {
+    if (!this.#active || !this.#waitsForStage) return;
+    this.#waitsForStage = false;
+    this.#runStages();
+  }
+
+  #forward(): void {
+    const { pool, dialer } = this.#route as BoundRoute;
+    this.forwarding.start(pool, dialer, this.#client.head.upgrade && !this.#upgradesToH2c());
+  }
+
+  /** RFC 9113 §3.1 obsoletes h2c by upgrade; passed on, it would carry requests past routing. */
+  #upgradesToH2c(): boolean {
+    return /(^|,)\s*h2c\s*(,|$)/i.test(this.header('upgrade') ?? '');
+  }
+
+  onRequestBody(bytes: Buffer, start: number, end: number): void {
+    if (this.#active) this.forwarding.onRequestBody(bytes, start, end);
+  }
+
+  onRequestEnd(trailers: string): void {
+    if (this.#active) this.forwarding.onRequestEnd(trailers);
+  }
+
+  /** The final response head is here; it goes to the client right after. */
+  onResponseHead(status: number): void {
+    this.status = status;
+    const { stages } = this.#route as BoundRoute;
+    for (let i = stages.length - 1; i >= 0; i--) stages[i].onResponse?.(this);
+  }
+
+  /** The client is gone. */
+  onClientGone(): void {
+    if (!this.#active) return;
+    this.forwarding.cancel();
+    if (!this.forwarding.responded) this.status = CLIENT_GONE;
+    this.end(this.forwarding.isTunnel ? '' : 'client-gone');
+  }
+
+  /** Refuses the request that is being read, whatever has become of it. */
+  reject(status: number, reason: Reason): void {
+    if (!this.#active) {
+      this.#active = true;
+      this.arrivalMs = this.#engine.context.clock.now();
+    }
+    this.forwarding.cancel();
+    if (!this.forwarding.responded) return this.fail(status, reason);
+    this.#client.abort();
+    this.end(reason);
+  }
+
+  /** A middleware answers. */
+  answer(status: number, body: string, headers?: Readonly<Record<string, string>>): typeof Verdict.ANSWERED {
+    this.status = status;
+    this.#client.answer(status, null, body, headers);
+    this.end('');
+    return Verdict.ANSWERED;
+  }
+
+  /** Evenkeel itself answers: `reason` is what client, log and metrics are told. */
+  fail(status: number, reason: Reason): void {
+    this.status = status;
+    this.#engine.cells.rejected(this.#engine.context.row, REASONS.indexOf(reason));
+    this.#client.answer(status, reason);
+    this.end(reason);
+  }
+
+  /** The exchange is over: counts, tells, and makes it ready for the next request. */
+  end(reason: Reason | 'client-gone' | ''): void {
+    const { context } = this.#engine;
+    const isTunnel = this.forwarding.isTunnel;
+    this.reason = reason;
+    this.totalMs = context.clock.now() - this.arrivalMs;
+    const route = this.#route;
+    if (route !== null) {
+      // How long a tunnel stays open says nothing about how long answers take.
+      const durationMs = isTunnel ? this.forwarding.queueMs + this.forwarding.responseMs : this.totalMs;
+      route.cells.count(context.row, this.#client.head.method, this.status, durationMs);
+      for (const stage of route.stages) stage.onEnd?.(this);
+    }
+    this.#engine.access?.record(this);
+    this.#reset();
+    if (isTunnel) this.#client.endTunnel();
+    else this.#client.exchangeEnded();
+  }
+
+  #reset(): void {
+    this.forwarding.reset();
+    this.#active = false;
+    this.bytes = NO_BYTES;
+    this.#route = null;
+    this.#stage = 0;
+    this.#waitsForStage = false;
+    this.requestEdits.clear();
+    this.responseEdits.clear();
+    this.status = 0;
+    this.bytesOut = 0;
+  }
+
+  /** The bytes `client.head` points into. */
+  get headBytes(): Buffer {
+    return this.bytes;
+  }
+
+  // --- what middleware and the access log read, besides RequestView --------------------------------------------------------------
+
+  get listenerName(): string {
+    return this.#client.settings.listenerName;
+  }
+
+  get routeName(): string {
+    return this.#route?.name ?? '';
+  }
+
+  get poolName(): string {
+    return (this.#route?.pool as Pool | undefined)?.name ?? '';
+  }
+
+  get endpointId(): string {
+    return this.forwarding.endpointId;
+  }
+
+  get attempts(): number {
+    return this.forwarding.attempts;
+  }
+
+  get queueMs(): number {
+    return this.forwarding.queueMs;
+  }
+
+  get connectMs(): number {
+    return this.forwarding.connectMs;
+  }
+
+  get responseMs(): number {
+    return this.forwarding.responseMs;
+  }
+
+  get clientAddress(): string {
+    if (!this.#client.trusted) return this.#client.peerAddress;
+    return this.forwardedAddress(this.#client.peerAddress, (address) => this.#client.trusts(address));
+  }
+
+  get secure(): boolean {
+    return this.#client.secured !== null;
+  }
+
+  setRequestHeader(name: string, value: string | null): void {
+    this.requestEdits.set(name, value);
+  }
+
+  setResponseHeader(name: string, value: string | null): void {
+    this.responseEdits.set(name, value);
+  }
+}

@@ -1,0 +1,38 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { ByteWriter } from '../../../src/proxy/byte-writer.ts';
+
+it('a writer hands out what was written, grown or not, and starts again empty', () => {
+  const writer = new ByteWriter(8);
+  const step = fc.oneof(
+    fc.uint8Array({ maxLength: 100 }).map((bytes) => ({ bytes: Buffer.from(bytes), text: null })),
+    fc.string({ unit: fc.nat(255).map((code) => String.fromCharCode(code)), maxLength: 100 }).map((text) => {
+      return { bytes: Buffer.from(text, 'latin1'), text };
+    }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 20 }), (steps) => {
+      for (const { bytes, text } of steps) {
+        if (text !== null) writer.text(text);
+        else writer.bytes(Buffer.concat([Buffer.from('ab'), bytes, Buffer.from('c')]), 2, bytes.length + 2);
+      }
+      const expected = Buffer.concat(steps.map(({ bytes }) => bytes));
+      expect(writer.length).toBe(expected.length);
+      const taken = writer.take();
+      expect(taken.equals(expected)).toBe(true);
+      expect(writer.length).toBe(0);
+      // What was taken is a copy: the next message does not change it.
+      writer.text('x'.repeat(expected.length));
+      expect(taken.equals(expected)).toBe(true);
+      writer.begin();
+    }),
+  );
+});
+
+it('writes numbers in both bases and prepared pieces', () => {
+  const writer = new ByteWriter();
+  writer.number(255, 16);
+  writer.piece(Buffer.from(' '));
+  writer.number(255, 10);
+  expect(writer.take().toString()).toBe('ff 255');
+});

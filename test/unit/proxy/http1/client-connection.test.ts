@@ -1,0 +1,193 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { ManualClock } from '../../../../src/base/clock.ts';
+import { TimerWheel } from '../../../../src/base/timer-wheel.ts';
+import { type Exchange, type Middleware, Verdict } from '../../../../src/middleware/exchange.ts';
+import { Http1Engine, type Http1Settings } from '../../../../src/proxy/http1/engine.ts';
+import { UpstreamConnections } from '../../../../src/proxy/http1/upstream-connections.ts';
+import { ListenerCells } from '../../../../src/proxy/listener-cells.ts';
+import { routeOptions } from '../../../../src/routing/options.ts';
+import { RouteCells } from '../../../../src/routing/route-cells.ts';
+import { RouteTable } from '../../../../src/routing/route-table.ts';
+import { eventually } from '../../../helpers/eventually.ts';
+import { type RawClient, rawClient, request } from '../../../helpers/raw-client.ts';
+
+const TICK_MS = 50;
+/** More than the kernel takes for a client that does not read. */
+const LARGE = 32 * 1024 * 1024;
+
+describe('a client connection', () => {
+  const cells = new ListenerCells(2);
+  let clock: ManualClock;
+  let wheel: TimerWheel;
+  let engine: Http1Engine;
+  let server: Server;
+  let accepted: Socket[];
+  let stage: Middleware;
+
+  beforeEach(async () => {
+    clock = new ManualClock();
+    wheel = new TimerWheel(TICK_MS);
+    accepted = [];
+    stage = { onRequest: (exchange) => exchange.answer(200, 'hello') };
+    const routes = [routeOptions(z.never()).parse({ name: 'all', pool: 'none' })];
+    const settings: Http1Settings = {
+      listenerName: 'web',
+      table: new RouteTable(routes, () => 0),
+      routes: [
+        {
+          name: 'all',
+          pool: null as never,
+          dialer: null as never,
+          cells: new RouteCells(2),
+          stages: [{ onRequest: (exchange: Exchange) => stage.onRequest?.(exchange) ?? Verdict.CONTINUE }],
+        },
+      ],
+      trusted: null,
+      timeouts: { head: 15_000, body: 15_000, idle: 75_000, tunnel: 3_600_000 },
+      limits: { head: 16_384, headers: 100, body: 0 },
+    };
+    const context = { row: 1, clock, wheel, upstreams: new UpstreamConnections(clock, wheel) };
+    engine = new Http1Engine(settings, cells, context, null);
+    server = createServer({ allowHalfOpen: true }, (socket) => {
+      accepted.push(socket);
+      engine.accept(socket);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+
+  afterEach(async () => {
+    engine.cut();
+    await new Promise((resolve) => server.close(resolve));
+    expect(cells.connectionsActive).toBe(0);
+  });
+
+  const open = (paused = false): Promise<RawClient> =>
+    rawClient((server.address() as { port: number }).port, { paused });
+
+  function pass(ms: number): void {
+    for (let left = ms; left > 0; left -= TICK_MS) {
+      clock.advance(TICK_MS);
+      wheel.tick();
+    }
+  }
+
+  it('does not cut a last response that its client fetches slowly', async () => {
+    stage = { onRequest: (exchange) => exchange.answer(200, 'x'.repeat(LARGE)) };
+    await using client = await open(true);
+    client.write(request('GET', '/', ['connection: close']));
+    await eventually(() => accepted[0]?.writableLength > 0);
+    pass(30_000);
+    client.resume();
+    expect((await client.response()).body.length).toBe(LARGE);
+    expect(await client.ended()).toBe('end');
+  });
+
+  it('ends, in the end, although its client never fetches the response', async () => {
+    stage = { onRequest: (exchange) => exchange.answer(200, 'x'.repeat(LARGE)) };
+    await using client = await open(true);
+    client.write(request('GET', '/', ['connection: close']));
+    await eventually(() => accepted[0]?.writableLength > 0);
+    pass(61_000);
+    await eventually(() => accepted[0].destroyed);
+    expect(engine.connections).toBe(0);
+  });
+
+  it('goes away two seconds after a last response was fetched, however much the client still sends', async () => {
+    await using client = await open();
+    client.write(request('POST', '/', ['content-length: 1000000'], 'part'));
+    expect((await client.response()).fields.get('connection')).toBe('close');
+    await eventually(() => accepted[0].writableFinished);
+    client.write('more');
+    expect(accepted[0].destroyed).toBe(false);
+    pass(2100);
+    await eventually(() => accepted[0].destroyed);
+  });
+
+  it('lets a client that has sent its end fetch the response, but not for ever', async () => {
+    let held: Exchange | null = null;
+    stage = {
+      onRequest: (exchange) => {
+        held = exchange;
+        return exchange.answer(200, 'x'.repeat(LARGE));
+      },
+    };
+    await using client = await open(true);
+    client.write(request('GET', '/'));
+    await eventually(() => accepted[0]?.writableLength > 0);
+    expect(held).not.toBeNull();
+    client.end();
+    await eventually(() => accepted[0].writableEnded || accepted[0].isPaused());
+    pass(75_100);
+    pass(61_000);
+    await eventually(() => accepted[0].destroyed);
+    expect(engine.connections).toBe(0);
+  });
+
+  it('ends an idle connection when its time is over, and one that never said anything', async () => {
+    await using client = await open();
+    expect((await client.ask('GET', '/')).text).toBe('hello');
+    pass(74_000);
+    expect(client.over).toBeNull();
+    pass(2_000);
+    expect(await client.ended()).toBe('end');
+    await using silent = await open();
+    await eventually(() => accepted.length === 2);
+    pass(15_100);
+    expect(await silent.ended()).toBe('end');
+  });
+
+  it('answers 408 to a head that does not become whole, bytes or no bytes', async () => {
+    await using client = await open();
+    client.write('GET / HT');
+    await eventually(() => accepted[0]?.bytesRead > 0);
+    pass(10_000);
+    client.write('TP/1.1\r\n');
+    await eventually(() => accepted[0].bytesRead > 8);
+    pass(5_100);
+    const response = await client.response();
+    expect([response.status, response.fields.get('x-evenkeel-reason')]).toEqual([408, 'head-timeout']);
+  });
+
+  it('answers pipelined requests in order', async () => {
+    let count = 0;
+    stage = { onRequest: (exchange) => exchange.answer(200, `answer ${++count}`) };
+    await using client = await open();
+    client.write(request('GET', '/').repeat(3));
+    for (const text of ['answer 1', 'answer 2', 'answer 3']) expect((await client.response()).text).toBe(text);
+  });
+
+  it('goes on at resume(), once, and not for a client that has left', async () => {
+    const waiting: Exchange[] = [];
+    let later = 0;
+    stage = {
+      onRequest: (exchange) => {
+        if (waiting.length > 0) return exchange.answer(200, `${++later}`);
+        waiting.push(exchange);
+        return Verdict.WAIT;
+      },
+    };
+    await using client = await open();
+    client.write(request('GET', '/'));
+    await eventually(() => waiting.length === 1);
+    client.reset();
+    await eventually(() => engine.connections === 0);
+    waiting[0].resume();
+    expect(later).toBe(0);
+  });
+
+  it('does not keep a connection that was refused, however much its client sends', async () => {
+    const refusing = createServer({ allowHalfOpen: true }, (socket) => {
+      accepted.push(socket);
+      engine.refuse(socket);
+    });
+    await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve));
+    await using client = await rawClient((refusing.address() as { port: number }).port);
+    expect((await client.response()).status).toBe(503);
+    const chatter = setInterval(() => client.write('x'), 100);
+    await eventually(() => accepted[0].destroyed, { timeoutMs: 3000 });
+    clearInterval(chatter);
+    await new Promise((resolve) => refusing.close(resolve));
+  });
+});
