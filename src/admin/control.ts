@@ -1,0 +1,32 @@
+import type { ConfigProblem } from '../base/errors.ts';
+import type { AdminState } from '../telemetry/live-state.ts';
+
+/** What the admin API may change about an endpoint; what is absent stays as it is. */
+export interface EndpointChange {
+  readonly state?: AdminState;
+  /** 0…65535 with at most two decimals. */
+  readonly weight?: number;
+}
+
+export type SetEndpointResult = 'done' | 'no-pool' | 'no-endpoint';
+
+/** How a reload ended. A refused document leaves everything as it was. */
+export type ReloadResult =
+  | { readonly accepted: true; readonly version: string; readonly versionNumber: number; readonly isChanged: boolean }
+  | { readonly accepted: false; readonly message: string; readonly problems: readonly ConfigProblem[] };
+
+/** Which workers have a fresh thread now; `message` says why the rest has not, null when all have. */
+export interface RestartResult {
+  readonly restarted: readonly number[];
+  readonly message: string | null;
+}
+
+/** The acts an operator may do. The composition root provides it; called on main by the admin API, never concurrently with itself. */
+export interface Control {
+  /** In force for every request that is picked for after it returns. Survives registry pushes and reloads, not a restart. Never throws. */
+  setEndpoint(pool: string, endpoint: string, change: EndpointChange): SetEndpointResult;
+  /** Reads the document again and puts it in force. Resolves with a refusal for whatever is wrong with the document (also a busy port). */
+  reload(): Promise<ReloadResult>;
+  /** Puts fresh threads in place of all workers, one after the other, without losing a connection. Resolves when the last has taken over. */
+  restartWorkers(): Promise<RestartResult>;
+}

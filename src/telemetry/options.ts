@@ -1,0 +1,16 @@
+import { z } from 'zod';
+import { orOff } from '../base/literals.ts';
+
+/** `log:` in the document. */
+export const logOptions = z.strictObject({
+  level: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .describe('least important line that is written')
+    .prefault('info'),
+  format: z.enum(['json', 'pretty']).describe('of the log of events; the access log is JSON').prefault('json'),
+  access: orOff(z.string().min(1)).describe('where access lines go: off, stdout or a file').prefault('stdout'),
+  query: z.boolean().describe('whether the path in access lines keeps its query').prefault(false),
+});
+
+/** `access` is null when off, `stdout`, or the path of a file. */
+export type LogOptions = z.output<typeof logOptions>;
