@@ -1,0 +1,124 @@
+import { promises as dns } from 'node:dns';
+import { BoundSocket, isIP } from 'node:net';
+import { OperationError } from '../base/errors.ts';
+import { formatHostPort, parseHostPort } from '../base/literals.ts';
+
+/** Workers close an address that is given up within a second. */
+const OWN_WAIT_MS = 3000;
+const OWN_STEP_MS = 25;
+
+/** One address of a listener, reserved. */
+interface Reserved {
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * The addresses main has reserved for the listeners, by the text of the document. Every worker gets a socket of its own on each
+ * (SO_REUSEPORT): the kernel spreads connections over them, and a worker that dies does not take the address away from the others.
+ */
+export class Addresses {
+  readonly #reserved = new Map<string, Reserved>();
+  /** Lately; workers may still have sockets there. */
+  readonly #givenUp: Reserved[] = [];
+
+  /**
+   * Makes sure that an address is free and ours. Two processes with SO_REUSEPORT share a port silently, so it is bound once without it:
+   * a second evenkeel is refused. Rejects with an OperationError when it is taken or cannot be had. Resolves with false when it was ours already.
+   */
+  async reserve(listener: string, bind: string): Promise<boolean> {
+    const key = keyOf(listener, bind);
+    if (this.#reserved.has(key)) return false;
+    const { host: name, port } = parseHostPort(bind)!;
+    const host = isIP(name) === 0 ? await lookUp(name, bind) : name;
+    try {
+      const bound = await this.#bindAlone({ host, port });
+      this.#reserved.set(key, { host, port: bound });
+      return true;
+    } catch (error) {
+      throw bindError(error as NodeJS.ErrnoException, bind);
+    }
+  }
+
+  /** Returns the port. What holds an address may be we ourselves: under another name, or given up so lately that the workers still close it. */
+  async #bindAlone({ host, port }: Reserved): Promise<number> {
+    for (let waitedMs = 0; ; waitedMs += OWN_STEP_MS) {
+      try {
+        const socket = new BoundSocket({ host, port });
+        const bound = socket.address() as { port: number };
+        socket.close();
+        return bound.port;
+      } catch (error) {
+        const isBusy = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+        if (isBusy && [...this.#reserved.values()].some((own) => overlap(own, { host, port }))) return port;
+        const isLeaving = this.#givenUp.some((own) => overlap(own, { host, port }));
+        if (!isBusy || !isLeaving || waitedMs >= OWN_WAIT_MS) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, OWN_STEP_MS));
+    }
+  }
+
+  release(listener: string, bind: string): void {
+    this.#forget(keyOf(listener, bind));
+  }
+
+  #forget(key: string): void {
+    const reserved = this.#reserved.get(key);
+    this.#reserved.delete(key);
+    if (reserved === undefined) return;
+    this.#givenUp.push(reserved);
+    setTimeout(() => this.#givenUp.splice(this.#givenUp.indexOf(reserved), 1), OWN_WAIT_MS).unref();
+  }
+
+  /** Lets go of every address that is not among these. */
+  retain(places: readonly { readonly listener: string; readonly bind: string }[]): void {
+    const keys = new Set(places.map(({ listener, bind }) => keyOf(listener, bind)));
+    for (const key of [...this.#reserved.keys()]) if (!keys.has(key)) this.#forget(key);
+  }
+
+  /** `address:port` as bound. */
+  bound(listener: string, bind: string): string {
+    const reserved = this.#reserved.get(keyOf(listener, bind));
+    return reserved === undefined ? bind : formatHostPort(reserved.host, reserved.port);
+  }
+
+  /** A socket for one worker. Throws an OperationError when it cannot be had. */
+  socket(listener: string, bind: string): BoundSocket {
+    const { host, port } = this.#reserved.get(keyOf(listener, bind))!;
+    try {
+      return new BoundSocket({ host, port, reusePort: true });
+    } catch (error) {
+      throw bindError(error as NodeJS.ErrnoException, bind);
+    }
+  }
+}
+
+/** An address is the same whichever listener names it, so that a listener may be renamed; port 0 is another one for each. */
+function keyOf(listener: string, bind: string): string {
+  return parseHostPort(bind)?.port === 0 ? `${listener}\0${bind}` : bind;
+}
+
+/** Whether two sockets on these would meet; 0.0.0.0 is every IPv4 address, `::` every address. */
+function overlap(a: Reserved, b: Reserved): boolean {
+  const isAny = (one: string, other: string) => one === '::' || (one === '0.0.0.0' && isIP(other) === 4);
+  return a.port === b.port && (a.host === b.host || isAny(a.host, b.host) || isAny(b.host, a.host));
+}
+
+async function lookUp(name: string, bind: string): Promise<string> {
+  try {
+    return (await dns.lookup(name)).address;
+  } catch (error) {
+    throw new OperationError('bind', `cannot listen on ${bind}: the name ${name} has no address`, { cause: error });
+  }
+}
+
+function bindError(error: NodeJS.ErrnoException, bind: string): OperationError {
+  const why: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'the address is in use; is another evenkeel running?',
+    EACCES: 'permission denied; ports below 1024 need CAP_NET_BIND_SERVICE',
+    EADDRNOTAVAIL: 'this machine does not have the address',
+  };
+  return new OperationError('bind', `cannot listen on ${bind}: ${why[error.code ?? ''] ?? error.message}`, {
+    cause: error,
+  });
+}

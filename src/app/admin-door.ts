@@ -1,0 +1,61 @@
+import type { AdminOptions } from '../admin/options.ts';
+import type { AdminServer } from '../admin/server.ts';
+import { parseHostPort } from '../base/literals.ts';
+import { nothingToDo, type Prepared } from './prepared.ts';
+
+/** An answer that is on its way (to the reload that moves the API, for one) has so long before the old address is closed. */
+const LEAVE_MS = 1000;
+
+/** The admin API at the address the document gives it; moves when a reload says so. */
+export class AdminDoor {
+  readonly #make: (place: { host: string; port: number; token: string }) => AdminServer;
+  #server: AdminServer | null = null;
+  #bind: string | null = null;
+  readonly #leaving = new Map<AdminServer, NodeJS.Timeout>();
+
+  /** `make` builds a server that listens on nothing yet. */
+  constructor(make: (place: { host: string; port: number; token: string }) => AdminServer) {
+    this.#make = make;
+  }
+
+  /** Resolves with `address:port`, null when the document wants none. Rejects with an OperationError when it cannot be had. */
+  async start({ bind, token }: AdminOptions): Promise<string | null> {
+    if (bind === null) return null;
+    this.#server = this.#makeAt(bind, token);
+    this.#bind = bind;
+    return this.#server.start();
+  }
+
+  /** Opens a new address if there is one. Rejects with an OperationError when it cannot be had; the old one serves on. */
+  async prepare({ bind, token }: AdminOptions): Promise<Prepared> {
+    const old = this.#server;
+    if (bind === this.#bind) return old === null ? nothingToDo : { commit: () => old.setToken(token), cancel() {} };
+    const next = bind === null ? null : this.#makeAt(bind, token);
+    await next?.start();
+    return {
+      commit: () => {
+        this.#server = next;
+        this.#bind = bind;
+        if (old !== null) this.#leave(old);
+      },
+      cancel: () => void next?.close(),
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.#leaving.values()) clearTimeout(timer);
+    await Promise.all([this.#server, ...this.#leaving.keys()].map((server) => server?.close()));
+  }
+
+  #makeAt(bind: string, token: string): AdminServer {
+    return this.#make({ ...parseHostPort(bind)!, token });
+  }
+
+  #leave(old: AdminServer): void {
+    const timer = setTimeout(() => {
+      this.#leaving.delete(old);
+      void old.close();
+    }, LEAVE_MS);
+    this.#leaving.set(old, timer);
+  }
+}

@@ -1,0 +1,384 @@
+import { join } from 'node:path';
+import type { Control, EndpointChange, ReloadResult, RestartResult, SetEndpointResult } from '../admin/control.ts';
+import { AdminServer } from '../admin/server.ts';
+import { systemClock } from '../base/clock.ts';
+import { ConfigError, formatProblem, OperationError } from '../base/errors.ts';
+import { systemRandom } from '../base/random.ts';
+import { EventCounts } from '../telemetry/event-counts.ts';
+import { EventLog } from '../telemetry/event-log.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { Metrics } from '../telemetry/prometheus.ts';
+import { RecentTraffic } from '../telemetry/recent-traffic.ts';
+import { AccessTarget } from './access-target.ts';
+import { Addresses } from './addresses.ts';
+import { AdminDoor } from './admin-door.ts';
+import { type DocumentOptions, isSameDocument, type LoadedDocument } from './document.ts';
+import { HealthFile } from './health-file.ts';
+import { ListenerSet } from './listener-set.ts';
+import { MemoryLimit } from './memory-limit.ts';
+import { connectionCeiling } from './open-files.ts';
+import { PoolSet } from './pool-set.ts';
+import { putInForce, type ReloadParts, sendSockets, within, workerCount } from './reload.ts';
+import { RunningState } from './running-state.ts';
+import { Sources } from './sources.ts';
+import { TicketKeys } from './ticket-keys.ts';
+import { Turns } from './turns.ts';
+import { WorkerMail } from './worker-mail.ts';
+import { maxWorkers, rowsFor, Workers } from './workers.ts';
+
+/** How often main looks after ejections, budgets and workers. */
+const SWEEP_MS = 100;
+/** What a drain waits at most for a reload or a restart of workers that is under way. */
+const HAND_OVER_MS = 2000;
+/** Time for the workers to cut what is left. */
+const CUT_MS = 500;
+
+export interface ControlPlaneOptions {
+  readonly document: LoadedDocument;
+  /** Reads the document again, for a reload. Throws a ConfigError. */
+  readonly reread: () => Promise<LoadedDocument>;
+  readonly log: Logger;
+  /** Level and format of `log`, after a reload; without it they stay. */
+  readonly configureLog?: (log: DocumentOptions['log']) => Promise<void>;
+  readonly version: string;
+}
+
+/** The running proxy as main sees it: everything that is started from a document, and what may be done to it. Started once, closed once. */
+export class ControlPlane implements Control {
+  readonly events: EventLog;
+  readonly #options: ControlPlaneOptions;
+  readonly #log: Logger;
+  readonly #addresses = new Addresses();
+  readonly #workers: Workers;
+  readonly #pools: PoolSet;
+  readonly #listeners: ListenerSet;
+  readonly #sources: Sources;
+  readonly #state: RunningState;
+  readonly #recent: RecentTraffic;
+  readonly #metrics: Metrics;
+  #document: LoadedDocument;
+  readonly #admin: AdminDoor;
+  readonly #access: AccessTarget;
+  readonly #parts: ReloadParts;
+  readonly #mail: WorkerMail;
+  readonly #memory: MemoryLimit;
+  readonly #health: HealthFile;
+  readonly #turns = new Turns();
+  readonly #ticketKeys = new TicketKeys();
+  /** A reload that waits for its turn. */
+  #asked: Promise<ReloadResult> | null = null;
+  #sweep: NodeJS.Timeout | null = null;
+  #listening = false;
+  #isDraining = false;
+  /** What was not yet known must not be written over what an earlier process knew. */
+  #wasReady = false;
+  #drained = new Set<number>();
+  #onDrained: () => void = () => {};
+
+  constructor(options: ControlPlaneOptions) {
+    const { document } = options.document;
+    this.#options = options;
+    this.#document = options.document;
+    this.#log = options.log;
+    this.events = new EventLog({ log: options.log });
+    const counts = new EventCounts(document.admin.endpointSeries);
+    this.events.listen(counts.take);
+    const count = workerCount(document.runtime);
+    const rows = rowsFor(count);
+    this.#workers = this.#makeWorkers(count, rows);
+    const post = { broadcast: this.#workers.broadcast.bind(this.#workers), rows: () => this.#workers.rows() };
+    this.#health = new HealthFile({
+      path: join(document.runtime.state, 'health.json'),
+      clock: systemClock,
+      log: options.log,
+      remember: () => this.#pools.remember(),
+    });
+    this.#pools = new PoolSet(rows, post, this.events, this.#health.recall);
+    this.#listeners = new ListenerSet(rows, this.#addresses);
+    this.#sources = new Sources({
+      clock: systemClock,
+      random: systemRandom,
+      log: (level, message, fields) => this.#log[level](fields ?? {}, message),
+      stateDirectory: join(document.runtime.state, 'last-good'),
+      onSet: (pool, set) => this.#pools.replace(pool, set),
+      publish: (event) => this.events.publish(event),
+    });
+    this.#state = new RunningState({
+      document: () => this.#document,
+      pools: this.#pools,
+      listeners: this.#listeners,
+      sources: this.#sources,
+      workers: this.#workers,
+    });
+    this.#recent = new RecentTraffic(() => this.#state, systemClock);
+    this.#metrics = new Metrics({
+      state: () => this.#state,
+      counts,
+      endpointSeries: document.admin.endpointSeries,
+      clock: systemClock,
+    });
+    this.#access = new AccessTarget(options.log);
+    this.#admin = new AdminDoor((place) => this.#makeAdmin(place));
+    this.#parts = this.#makeParts();
+    this.#mail = new WorkerMail(this.#parts, (row) => this.#onThreadDrained(row));
+    this.#memory = new MemoryLimit(document.runtime.memory, {
+      clock: systemClock,
+      memory: () => this.#workers.memory(),
+      restart: (worker, bytes) => this.restartWorkers(worker, `its memory, ${Math.round(bytes / 1024 / 1024)} MiB`),
+    });
+  }
+
+  #makeParts(): ReloadParts {
+    return {
+      log: this.#log,
+      addresses: this.#addresses,
+      listeners: this.#listeners,
+      pools: this.#pools,
+      sources: this.#sources,
+      workers: this.#workers,
+      admin: this.#admin,
+      access: this.#access,
+      configureLog: async (log) => this.#options.configureLog?.(log),
+      adopt: (document) => {
+        this.#document = document;
+        this.#memory.limit = document.document.runtime.memory;
+      },
+      configureWorkers: () => this.#workers.broadcast({ kind: 'configure', configuration: this.#configuration() }),
+    };
+  }
+
+  #makeWorkers(count: number, rows: number): Workers {
+    return new Workers({
+      count,
+      rows,
+      maxCount: maxWorkers(count),
+      clock: systemClock,
+      chunks: () => this.#pools.slots.buffers,
+      onUp: (row, withSockets) => this.#equip(row, withSockets),
+      onMessage: (row, message) => this.#mail.take(row, message),
+      onGone: (thread, reason, retired) => this.#onThreadGone(thread, reason, retired),
+      onStalled: (worker, forMs) => this.events.publish({ type: 'worker-stalled', worker, forMs }),
+      onRows: (used) => this.#useRows(used),
+      onFrozen: (frozen) => this.#pools.freeze(frozen),
+    });
+  }
+
+  /** What is in force. */
+  get document(): LoadedDocument {
+    return this.#document;
+  }
+
+  /** Addresses clients can use, by listener. */
+  get addresses(): readonly { readonly name: string; readonly addresses: readonly string[] }[] {
+    return this.#listeners.live.map(({ name, addresses }) => ({ name, addresses }));
+  }
+
+  /** Everything up to the first request: rejects with an OperationError when a port is busy or a registry cannot start. */
+  start(): Promise<{ admin: string | null }> {
+    return this.#turns.take(() => this.#start());
+  }
+
+  async #start(): Promise<{ admin: string | null }> {
+    const { document } = this.#document;
+    await this.#listeners.reserve(document.listeners);
+    this.#health.load();
+    (await this.#access.prepare(document.log.access)).commit();
+    this.#pools.configure(document.pools);
+    this.#listeners.configure(document);
+    const admin = await this.#admin.start(document.admin);
+    await this.#workers.start();
+    await this.#sources.configure(document);
+    this.#recent.start();
+    this.#ticketKeys.start(() => this.#parts.configureWorkers());
+    this.#sweep = setInterval(() => this.#onSweep(), SWEEP_MS);
+    await this.#firstSync(document.runtime.startTimeout);
+    this.#listening = true;
+    for (const row of this.#workers.serving()) sendSockets(this.#parts, row, this.#listeners.binds());
+    await this.#listeners.allListening(this.#workers.serving().length);
+    this.#state.becomeReady();
+    this.#wasReady = true;
+    this.events.publish({ type: 'ready' });
+    return { admin };
+  }
+
+  #makeAdmin(place: { host: string; port: number; token: string }): AdminServer {
+    return new AdminServer({
+      ...place,
+      log: this.#log,
+      state: () => this.#state,
+      control: this,
+      metrics: this.#metrics,
+      recent: this.#recent,
+      events: this.events,
+      clock: systemClock,
+      version: this.#options.version,
+    });
+  }
+
+  async #firstSync(timeoutMs: number): Promise<void> {
+    this.#state.waitFor('the first answer of the registries');
+    await within(this.#sources.synced(), timeoutMs);
+    const waiting = this.#sources.waiting;
+    if (waiting.length > 0)
+      this.#log.warn({ pools: waiting }, 'serving before these pools have heard from their registry');
+  }
+
+  /** A thread is up and knows nothing. */
+  #equip(row: number, withSockets: boolean): void {
+    this.#workers.post(row, { kind: 'configure', configuration: this.#configuration() });
+    for (const delta of this.#pools.whole()) this.#workers.post(row, { kind: 'delta', delta });
+    if (!this.#listening || !withSockets) return;
+    sendSockets(this.#parts, row, this.#listeners.binds());
+    this.events.publish({ type: 'worker-started', worker: this.#workers.workerOf(row) });
+  }
+
+  #configuration() {
+    const { runtime, log } = this.#document.document;
+    return {
+      pools: this.#pools.forWorkers(),
+      listeners: this.#listeners.forWorkers(),
+      connections: runtime.connections === 'auto' ? connectionCeiling() : runtime.connections,
+      access: log.access === null ? null : { query: log.query },
+      ticketKeys: this.#ticketKeys.current,
+    };
+  }
+
+  #onThreadGone({ worker, row }: { worker: number; row: number }, reason: string, retired: boolean): void {
+    this.#pools.workerGone(row);
+    this.#listeners.retire(row);
+    this.#drained.delete(row);
+    this.events.publish(retired ? { type: 'worker-retired', worker } : { type: 'worker-died', worker, reason });
+    this.#tellWhenDrained();
+  }
+
+  #useRows(used: number): void {
+    this.#pools.slots.table.usedRows = used;
+    this.#workers.broadcast({ kind: 'rows', used });
+  }
+
+  #onSweep(): void {
+    this.#workers.watch();
+    if (!this.#isDraining) this.#memory.look();
+    if (this.#state.ready) this.#health.look();
+    this.#pools.sweep();
+  }
+
+  setEndpoint(pool: string, endpoint: string, change: EndpointChange): SetEndpointResult {
+    return this.#pools.setEndpoint(pool, endpoint, change);
+  }
+
+  /** A reload that waits for its turn will read what is there then: one is enough, however many ask for it. */
+  reload(): Promise<ReloadResult> {
+    this.#asked ??= this.#turns.take(() => {
+      this.#asked = null;
+      return this.#reload();
+    });
+    return this.#asked;
+  }
+
+  async #reload(): Promise<ReloadResult> {
+    const before = this.#document;
+    try {
+      if (this.#isDraining) throw new OperationError('draining', 'this process is shutting down');
+      await putInForce(this.#parts, before, await this.#options.reread());
+    } catch (error) {
+      return this.#refuse(error);
+    }
+    const isChanged = !isSameDocument(before, this.#document);
+    this.#state.accepted();
+    const { configVersion: version, configVersionNumber: versionNumber } = this.#state;
+    this.events.publish({ type: 'reloaded', version, versionNumber });
+    return { accepted: true, version, versionNumber, isChanged };
+  }
+
+  /** One after the other, each when its predecessor's sockets have been taken over. Ends at the first that cannot be restarted now. */
+  restartWorkers(only?: number, reason = 'asked for'): Promise<RestartResult> {
+    return this.#turns.take(async () => {
+      const restarted: number[] = [];
+      const workers = only === undefined ? Array.from({ length: this.#workers.count }, (_, i) => i) : [only];
+      try {
+        if (this.#isDraining) throw new OperationError('draining', 'this process is shutting down');
+        for (const worker of workers) {
+          await this.#workers.restart(worker);
+          restarted.push(worker);
+          this.events.publish({ type: 'worker-restarted', worker, reason });
+        }
+        return { restarted, message: null };
+      } catch (error) {
+        return { restarted, message: error instanceof Error ? error.message : String(error) };
+      }
+    });
+  }
+
+  #refuse(error: unknown): ReloadResult {
+    const problems = error instanceof ConfigError ? error.problems : [];
+    const message = error instanceof Error ? error.message : String(error);
+    this.events.publish({
+      type: 'reload-refused',
+      problems: problems.length > 0 ? problems.map(formatProblem) : [message],
+    });
+    return { accepted: false, message, problems };
+  }
+
+  /** Ends a worker as a fault would, or blocks its loop: for tests of what follows. */
+  injectFault(worker: number, fault: { readonly kind: 'die' } | { readonly kind: 'stall'; readonly ms: number }): void {
+    const row = this.#workers.rowOf(worker);
+    if (row !== null) this.#workers.post(row, fault);
+  }
+
+  /** Not ready, then no new connections, then none at all; at the deadline what is left is cut. Resolves when nothing runs any more. */
+  async drain(reason: string): Promise<void> {
+    const { announce, drain } = this.#document.document.runtime;
+    this.#isDraining = true;
+    this.#state.draining(reason);
+    this.events.publish({ type: 'draining', reason });
+    if (announce > 0) await new Promise((resolve) => setTimeout(resolve, announce));
+    // A hand-over of sockets that is under way ends first.
+    await within(
+      this.#turns.take(async () => {}),
+      HAND_OVER_MS,
+    );
+    this.#workers.ending();
+    const done = new Promise<void>((resolve) => {
+      this.#onDrained = resolve;
+    });
+    this.#workers.broadcast({ kind: 'drain' });
+    const deadline = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#log.warn({ connections: this.#listeners.connections }, 'the drain deadline is over: cutting what is left');
+      deadline.resolve();
+    }, drain);
+    await Promise.race([done, deadline.promise]);
+    clearTimeout(timer);
+    // Workers say when they have cut: a thread that is ended before closes its sockets with FIN, and a cut body would look whole.
+    this.cut();
+    await within(done, CUT_MS);
+  }
+
+  /** Ends every connection now. */
+  cut(): void {
+    this.#workers.broadcast({ kind: 'cut' });
+  }
+
+  #onThreadDrained(row: number): void {
+    this.#drained.add(row);
+    this.#tellWhenDrained();
+  }
+
+  #tellWhenDrained(): void {
+    if (this.#workers.rows().every((row) => this.#drained.has(row))) this.#onDrained();
+  }
+
+  /** Ends everything, the admin API last. */
+  async close(): Promise<void> {
+    if (this.#sweep !== null) clearInterval(this.#sweep);
+    this.#ticketKeys.close();
+    await this.#workers.close();
+    if (this.#wasReady) await this.#health.close();
+    this.#pools.close();
+    await this.#sources.close();
+    this.#recent.close();
+    await this.#access.close();
+    await this.#admin.close();
+  }
+}

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
+import { type AdminOptions, adminOptions } from '../admin/options.ts';
+import type { Catalog, KindSettings } from '../base/catalog.ts';
+import { ConfigError, type ConfigProblem } from '../base/errors.ts';
+import { shown } from '../base/literals.ts';
+import type { DocumentTree } from '../config/document-tree.ts';
+import { type Environment, substituteEnvironment } from '../config/environment.ts';
+import { loadSource, parseSource, plainData } from '../config/load.ts';
+import { masked } from '../config/mask.ts';
+import type { Path } from '../config/path.ts';
+import { type JsonSchema, jsonSchemaOf } from '../config/schema-json.ts';
+import { inFileOrder, validate } from '../config/validate.ts';
+import type { EjectionOptions } from '../health/ejection.ts';
+import { type ListenerOptions, listenerOptions } from '../listener/options.ts';
+import { type PoolOptions, poolOptions } from '../pool/options.ts';
+import { type LogOptions, logOptions } from '../telemetry/options.ts';
+import { crossCheck } from './cross-check.ts';
+import { type RuntimeOptions, runtimeOptions } from './runtime-options.ts';
+import { withTlsFiles } from './tls-files.ts';
+import { unserved } from './unserved.ts';
+
+/** The kinds a document may name. `app/catalogs.ts` holds evenkeel's own; a host program may add to them. */
+export interface Catalogs {
+  readonly schedulers: Pick<Catalog<never, never>, 'schema'>;
+  readonly registries: Pick<Catalog<never, never>, 'schema'>;
+  readonly probes: Pick<Catalog<never, never>, 'schema'>;
+  readonly middleware: Pick<Catalog<never, never>, 'schema'>;
+  readonly ejection: z.ZodType<EjectionOptions>;
+}
+
+/** The whole configuration, resolved: nothing is left to default. Times in ms, sizes in bytes, shares 0…1, null for `off`. */
+export interface DocumentOptions {
+  readonly runtime: RuntimeOptions;
+  readonly admin: AdminOptions;
+  readonly log: LogOptions;
+  readonly registries: Readonly<Record<string, KindSettings>>;
+  /** At least one. */
+  readonly listeners: readonly ListenerOptions[];
+  readonly pools: Readonly<Record<string, PoolOptions>>;
+}
+
+/** A document that passed every check. */
+export interface LoadedDocument {
+  readonly document: DocumentOptions;
+  /** Absolute path, or what a pushed document was called. */
+  readonly file: string;
+  /** The configuration's version: the first 12 hex digits of the SHA-256 of its text, as `sha256sum FILE` begins. */
+  readonly version: string;
+  /** As written, variables replaced, secrets `***`: what the admin API shows. */
+  readonly masked: unknown;
+  /** Gives a problem that is found later (a part that cannot be built) its place in the file. */
+  readonly problemAt: (path: Path, message: string) => ConfigProblem;
+}
+
+// A name is a label in metrics and a part of a URL.
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
+const name = z.string().regex(NAME, {
+  error: (issue) => `${shown(issue.input)} cannot be a name; use letters, digits, _ . - (at most 63)`,
+});
+
+/** The schema of a whole document, made from the catalogs: what `check` judges by and `schema` prints. */
+export function documentSchema(catalogs: Catalogs): z.ZodType<DocumentOptions> {
+  const pool = poolOptions({
+    scheduler: catalogs.schedulers.schema(),
+    probe: catalogs.probes.schema(),
+    ejection: catalogs.ejection,
+  });
+  return z.strictObject({
+    runtime: runtimeOptions.describe('the process').prefault({}),
+    admin: adminOptions.describe('admin API and dashboard').prefault({}),
+    log: logOptions.describe('event log and access log').prefault({}),
+    registries: z
+      .record(name, catalogs.registries.schema())
+      .describe('where endpoints come from, by name')
+      .prefault({}),
+    listeners: z.array(listenerOptions(catalogs.middleware.schema())).min(1).describe('where clients arrive'),
+    pools: z.record(name, pool).describe('groups of endpoints that serve the same traffic, by name').prefault({}),
+  }) as unknown as z.ZodType<DocumentOptions>;
+}
+
+/** The schema of a document as JSON Schema, for editors. */
+export function documentJsonSchema(catalogs: Catalogs): JsonSchema {
+  const schema = jsonSchemaOf(documentSchema(catalogs));
+  return { ...schema, title: 'evenkeel document', patternProperties: { '^x-': {} } };
+}
+
+/** Reads and judges a file and the PEM files it names. Starts nothing. Throws a ConfigError with every problem found. */
+export async function loadDocument(
+  file: string,
+  environment: Environment,
+  catalogs: Catalogs,
+): Promise<LoadedDocument> {
+  return withTlsFiles(judge(await loadSource(file), environment, catalogs));
+}
+
+/** The same for text that is already here: a pushed document. `file` names it in messages. Opens no file: `withTlsFiles` does, before it is put in force. */
+export function readDocument(text: string, file: string, environment: Environment, catalogs: Catalogs): LoadedDocument {
+  return judge(parseSource(text, file), environment, catalogs);
+}
+
+/** Whether the same is in force, the contents of PEM files included. */
+export function isSameDocument(one: LoadedDocument, other: LoadedDocument): boolean {
+  return one.version === other.version && isDeepStrictEqual(one.document, other.document);
+}
+
+function judge(tree: DocumentTree, environment: Environment, catalogs: Catalogs): LoadedDocument {
+  const variables = substituteEnvironment(tree, environment);
+  const data = sectionsOf(plainData(tree));
+  const { value, problems } = validate(documentSchema(catalogs), data, tree);
+  // What an unset variable leaves behind is no second problem.
+  const unset = new Set(variables.map(({ path }) => path));
+  const found = [...problems, ...crossCheck(data, tree), ...unserved(data, tree)].filter(
+    ({ path }) => !unset.has(path),
+  );
+  const all = [...variables, ...found];
+  if (value === null || all.length > 0) throw new ConfigError(inFileOrder(all));
+  const version = createHash('sha256').update(tree.text).digest('hex').slice(0, 12);
+  const problemAt = (path: Path, message: string) => tree.problem(path, message);
+  return { document: value, file: tree.file, version, masked: masked(data, tree), problemAt };
+}
+
+// `x-…` at the top is a place for anchors that are merged elsewhere; a section whose entries are all commented out is none.
+function sectionsOf(data: unknown): unknown {
+  if (data === null) return {};
+  if (typeof data !== 'object' || Array.isArray(data)) return data;
+  return Object.fromEntries(Object.entries(data).filter(([key, value]) => !key.startsWith('x-') && value !== null));
+}

@@ -1,0 +1,42 @@
+import type { Server } from 'node:net';
+import type { MessagePort } from 'node:worker_threads';
+import type { DataPlane } from './data-plane.ts';
+
+/** Nobody waits for a thread that has a successor: the longer an idle connection is left, the fewer meet a request on its way when they end. */
+const PATIENCE_MS = 4000;
+
+/** What goes over the port: one listening server each, then the word that there are no more. */
+type Handed = { readonly listener: string; readonly bind: string; readonly server: Server } | 'all';
+
+/**
+ * The old thread's side: gives every listening server away, with the connections that wait in it, and drains. A server that cannot be moved stays
+ * and is closed when its queue is quiet.
+ */
+export function handOver(plane: DataPlane, port: MessagePort): void {
+  for (const { listener, bind, server } of plane.letGo()) {
+    try {
+      port.postMessage({ listener, bind, server } satisfies Handed, [server as never]);
+    } catch {
+      plane.adopt(listener, bind, server);
+    }
+  }
+  port.postMessage('all' satisfies Handed);
+  plane.drain(PATIENCE_MS);
+}
+
+/** The new thread's side: `done` is called once, when everything has come or the other thread has ended. */
+export function takeOver(plane: DataPlane, port: MessagePort, done: () => void): void {
+  let isDone = false;
+  const end = () => {
+    if (isDone) return;
+    isDone = true;
+    port.close();
+    done();
+  };
+  // A server accepts from the moment it is here: it needs its listener before this turn of the loop ends.
+  port.on('message', (handed: Handed) => {
+    if (handed === 'all') end();
+    else plane.adopt(handed.listener, handed.bind, handed.server);
+  });
+  port.on('close', end);
+}

@@ -1,0 +1,156 @@
+import type { ListenerOptions } from '../listener/options.ts';
+import { ListenerCells } from '../proxy/listener-cells.ts';
+import { RouteCells } from '../routing/route-cells.ts';
+import type { LiveListener, LiveRoute } from '../telemetry/live-state.ts';
+import type { Addresses } from './addresses.ts';
+import type { DocumentOptions } from './document.ts';
+import type { WorkerListener } from './messages.ts';
+
+interface Running {
+  options: ListenerOptions;
+  readonly cells: ListenerCells;
+  routes: readonly RouteCells[];
+}
+
+/** An address of a listener, as the document says it. */
+export interface Place {
+  readonly listener: string;
+  readonly bind: string;
+}
+
+function placesOf(listeners: readonly ListenerOptions[]): Place[] {
+  return listeners.flatMap(({ name, bind: binds }) => binds.map((bind) => ({ listener: name, bind })));
+}
+
+/** All listeners on main, by name: their options, their counters, their addresses. */
+export class ListenerSet {
+  readonly #rows: number;
+  readonly #nobodys: ListenerCells;
+  readonly #addresses: Addresses;
+  readonly #listeners = new Map<string, Running>();
+  /** By listener, route and pool; kept while the process lives, so that a route that returns goes on counting. */
+  readonly #routeCells = new Map<string, RouteCells>();
+  readonly #heard = new Map<string, number>();
+  #onHeard: () => void = () => {};
+
+  constructor(rows: number, addresses: Addresses) {
+    this.#rows = rows;
+    this.#nobodys = new ListenerCells(rows);
+    this.#addresses = addresses;
+  }
+
+  /** Reserves the addresses that are new; rejects when one is taken, and then keeps none of them. Resolves with the new ones. */
+  async reserve(listeners: readonly ListenerOptions[]): Promise<Place[]> {
+    const fresh: Place[] = [];
+    try {
+      for (const { listener, bind } of placesOf(listeners)) {
+        if (await this.#addresses.reserve(listener, bind)) fresh.push({ listener, bind });
+      }
+    } catch (error) {
+      this.release(fresh);
+      throw error;
+    }
+    return fresh;
+  }
+
+  /** Takes a reservation back that came to nothing. */
+  release(places: readonly Place[]): void {
+    for (const { listener, bind } of places) this.#addresses.release(listener, bind);
+  }
+
+  configure({ listeners }: Pick<DocumentOptions, 'listeners'>): void {
+    this.#addresses.retain(placesOf(listeners));
+    const names = new Set(listeners.map(({ name }) => name));
+    for (const name of [...this.#listeners.keys()]) if (!names.has(name)) this.#listeners.delete(name);
+    for (const options of listeners) {
+      const routes = options.routes.map((route) => this.#cellsOfRoute(`${options.name}\0${route.name}\0${route.pool}`));
+      const known = this.#listeners.get(options.name);
+      if (known === undefined)
+        this.#listeners.set(options.name, { options, cells: new ListenerCells(this.#rows), routes });
+      else Object.assign(known, { options, routes });
+    }
+  }
+
+  #cellsOfRoute(key: string): RouteCells {
+    let cells = this.#routeCells.get(key);
+    if (cells === undefined) {
+      cells = new RouteCells(this.#rows);
+      this.#routeCells.set(key, cells);
+    }
+    return cells;
+  }
+
+  binds(): Place[] {
+    return placesOf([...this.#listeners.values()].map(({ options }) => options));
+  }
+
+  /** A worker accepts on an address. */
+  listening(listener: string, bind: string): void {
+    const key = `${listener}\0${bind}`;
+    this.#heard.set(key, (this.#heard.get(key) ?? 0) + 1);
+    this.#onHeard();
+  }
+
+  /** Resolves when every address has been heard of from so many workers. */
+  allListening(workers: number): Promise<void> {
+    const isThere = () =>
+      this.binds().every(({ listener, bind }) => (this.#heard.get(`${listener}\0${bind}`) ?? 0) >= workers);
+    return new Promise((resolve) => {
+      this.#onHeard = () => {
+        if (isThere()) resolve();
+      };
+      this.#onHeard();
+    });
+  }
+
+  forWorkers(): WorkerListener[] {
+    return [...this.#listeners.values()].map(({ options, cells, routes }) => {
+      return { options, cells: cells.buffer, routes: routes.map(({ buffer }) => buffer) };
+    });
+  }
+
+  /** Where to count for a listener; one that left the document while its last exchanges run counts for nobody. */
+  cellsOf(listener: string): ListenerCells {
+    return this.#listeners.get(listener)?.cells ?? this.#nobodys;
+  }
+
+  /** Addresses of the document that are not among these. */
+  missing(places: readonly Place[]): Place[] {
+    return this.binds().filter(
+      ({ listener, bind }) => !places.some((place) => place.listener === listener && place.bind === bind),
+    );
+  }
+
+  /** Connections open on all listeners. */
+  get connections(): number {
+    let sum = 0;
+    for (const { cells } of this.#listeners.values()) sum += cells.connectionsActive;
+    return sum;
+  }
+
+  /** A worker died: its row is given back. */
+  retire(row: number): void {
+    for (const { cells } of this.#listeners.values()) cells.retire(row);
+    for (const cells of this.#routeCells.values()) cells.retire(row);
+  }
+
+  get live(): LiveListener[] {
+    return [...this.#listeners.values()].map(({ options, cells }) => ({
+      name: options.name,
+      addresses: options.bind.map((bind) => this.#addresses.bound(options.name, bind)),
+      protocol: options.protocol,
+      cells,
+    }));
+  }
+
+  get liveRoutes(): LiveRoute[] {
+    return [...this.#listeners.values()].flatMap(({ options, routes }) =>
+      options.routes.map((route, i) => ({
+        listener: options.name,
+        route: route.name,
+        pool: route.pool,
+        cells: routes[i],
+      })),
+    );
+  }
+}

@@ -1,0 +1,84 @@
+import type { BoundSocket } from 'node:net';
+import type { MessagePort } from 'node:worker_threads';
+import type { EndpointDelta } from '../endpoint/delta.ts';
+import type { ListenerOptions } from '../listener/options.ts';
+import type { PoolOptions } from '../pool/options.ts';
+import type { Place } from './listener-set.ts';
+
+/** What makes a thread a worker. */
+export interface WorkerStart {
+  /** 0…workers−1 */
+  readonly worker: number;
+  readonly workers: number;
+  /** This thread's row in shared memory, and how many there are; row 0 is main's. */
+  readonly row: number;
+  readonly rows: number;
+  readonly heartbeats: SharedArrayBuffer;
+  readonly chunks: readonly SharedArrayBuffer[];
+}
+
+export interface WorkerPool {
+  readonly name: string;
+  readonly options: PoolOptions;
+  readonly words: SharedArrayBuffer;
+}
+
+export interface WorkerListener {
+  readonly options: ListenerOptions;
+  readonly cells: SharedArrayBuffer;
+  /** In the order of `options.routes`. */
+  readonly routes: readonly SharedArrayBuffer[];
+}
+
+/** The data plane's share of a document. Sent whole; a worker swaps it in between two requests. */
+export interface Configuration {
+  readonly pools: readonly WorkerPool[];
+  readonly listeners: readonly WorkerListener[];
+  /** Connections the process may hold; 0 = no ceiling. */
+  readonly connections: number;
+  readonly access: { readonly query: boolean } | null;
+  /** Of TLS session tickets. */
+  readonly ticketKeys: Uint8Array;
+}
+
+/** From main to a worker; `start` comes first. */
+export type ToWorker =
+  | { readonly kind: 'start'; readonly start: WorkerStart }
+  | { readonly kind: 'configure'; readonly configuration: Configuration }
+  /** Rows of shared memory from `used` on belong to nobody. */
+  | { readonly kind: 'rows'; readonly used: number }
+  | { readonly kind: 'chunk'; readonly buffer: SharedArrayBuffer }
+  | { readonly kind: 'delta'; readonly delta: EndpointDelta }
+  | { readonly kind: 'listen'; readonly listener: string; readonly bind: string; readonly socket: BoundSocket }
+  | { readonly kind: 'logged'; readonly listener: string; readonly length: number }
+  /** Give every listening socket to the thread at the other end of the port, then drain. */
+  | { readonly kind: 'hand-over'; readonly port: MessagePort }
+  /** Take the listening sockets that come over the port. */
+  | { readonly kind: 'take-over'; readonly port: MessagePort }
+  | { readonly kind: 'drain' }
+  | { readonly kind: 'cut' }
+  /** Nothing is left to do: the thread may end. */
+  | { readonly kind: 'end' }
+  /** Test hooks: end as if by a fault, or block the loop. */
+  | { readonly kind: 'die' }
+  | { readonly kind: 'stall'; readonly ms: number };
+
+/** From a worker to main: rare happenings, and batches of access lines. */
+export type FromWorker =
+  | { readonly kind: 'configured' }
+  | { readonly kind: 'listening'; readonly listener: string; readonly bind: string }
+  | { readonly kind: 'listen-failed'; readonly listener: string; readonly bind: string; readonly message: string }
+  | {
+      readonly kind: 'ejected';
+      readonly pool: string;
+      readonly slot: number;
+      readonly cause: string;
+      readonly untilMs: number;
+    }
+  /** An endpoint came to no TLS handshake: once a minute and worker. */
+  | { readonly kind: 'tls-refused'; readonly pool: string; readonly endpoint: string; readonly reason: string }
+  | { readonly kind: 'gone'; readonly pool: string; readonly slot: number }
+  | { readonly kind: 'access'; readonly listener: string; readonly batch: string; readonly lines: number }
+  /** The other end of a hand-over has no more sockets: this thread now listens on these addresses. */
+  | { readonly kind: 'took-over'; readonly places: readonly Place[] }
+  | { readonly kind: 'drained' };

@@ -1,0 +1,218 @@
+import type { EndpointChange, SetEndpointResult } from '../admin/control.ts';
+import { systemClock } from '../base/clock.ts';
+import { systemRandom } from '../base/random.ts';
+import { TimerWheel } from '../base/timer-wheel.ts';
+import type { RegistryEndpoint } from '../discovery/registry.ts';
+import type { EndpointDelta } from '../endpoint/delta.ts';
+import { PoolWords } from '../endpoint/pool-words.ts';
+import { SlotAllocator } from '../endpoint/slot-allocator.ts';
+import { selectAvailable } from '../health/availability.ts';
+import { ProbeGate } from '../health/probe-gate.ts';
+import { type MemberEvent, Membership, type MembershipContext } from '../pool/membership.ts';
+import type { PoolOptions } from '../pool/options.ts';
+import type { RememberedEndpoint } from '../pool/remembered.ts';
+import { RetryBudget } from '../pool/retry-budget.ts';
+import type { EventLog } from '../telemetry/event-log.ts';
+import type { LivePool } from '../telemetry/live-state.ts';
+import type { ToWorker, WorkerPool } from './messages.ts';
+
+/** A panic is told when it has lasted this long: newcomers that wait for their first check make short ones. */
+const PANIC_TOLD_MS = 2000;
+/** Period of main's wheel: probes hang in it. */
+const TICK_MS = 50;
+
+const CALM = { panic: false, panicSinceMs: 0, panicTold: false };
+
+interface Running {
+  readonly membership: Membership;
+  readonly budget: RetryBudget;
+  panic: boolean;
+  panicSinceMs: number;
+  panicTold: boolean;
+}
+
+/** All pools on main, by name. */
+export class PoolSet {
+  readonly slots: SlotAllocator;
+  readonly #rows: number;
+  readonly #workers: { broadcast(message: ToWorker): void; rows(): number[] };
+  readonly #events: EventLog;
+  readonly #recall: MembershipContext['recall'];
+  readonly #wheel = new TimerWheel(TICK_MS);
+  readonly #gate = new ProbeGate();
+  readonly #pools = new Map<string, Running>();
+  /** Pools that left the document and whose slots the workers have not all given back. */
+  readonly #closing = new Set<Membership>();
+  readonly #timer: NodeJS.Timeout;
+
+  /** `recall` tells what an earlier process knew of an endpoint. */
+  constructor(
+    rows: number,
+    workers: { broadcast(message: ToWorker): void; rows(): number[] },
+    events: EventLog,
+    recall: MembershipContext['recall'],
+  ) {
+    this.#rows = rows;
+    this.#recall = recall;
+    this.#workers = workers;
+    this.#events = events;
+    this.slots = new SlotAllocator(rows, (buffer) => workers.broadcast({ kind: 'chunk', buffer }));
+    this.#timer = setInterval(() => this.#wheel.tick(), TICK_MS);
+    this.#timer.unref();
+  }
+
+  /** Adds the pools that are new and returns their names; leaves the others as they are. */
+  add(pools: Readonly<Record<string, PoolOptions>>): string[] {
+    const fresh = Object.keys(pools).filter((name) => !this.#pools.has(name));
+    for (const name of fresh) {
+      const options = pools[name];
+      const words = new PoolWords(this.#rows);
+      const membership = new Membership(name, options, {
+        clock: systemClock,
+        random: systemRandom,
+        wheel: this.#wheel,
+        gate: this.#gate,
+        slots: this.slots,
+        words,
+        publish: (delta) => this.#workers.broadcast({ kind: 'delta', delta }),
+        workerRows: () => this.#workers.rows(),
+        onEvent: (pool, event) => this.#onEvent(pool, event),
+        recall: this.#recall,
+        onChanged: (pool, added, removed, changed) => this.#events.publishChanges(pool, added, removed, changed),
+      });
+      this.#pools.set(name, { membership, budget: new RetryBudget(words, systemClock.now()), ...CALM });
+    }
+    return fresh;
+  }
+
+  /** Gives the document's options to all pools that it names. */
+  configure(pools: Readonly<Record<string, PoolOptions>>): void {
+    this.add(pools);
+    for (const [name, options] of Object.entries(pools)) this.#pools.get(name)!.membership.configure(options);
+  }
+
+  /** Ends the pools that are not named, and returns whether there were any. No route may lead to them any more. */
+  retain(pools: Readonly<Record<string, PoolOptions>>): boolean {
+    const gone = [...this.#pools].filter(([name]) => pools[name] === undefined);
+    for (const [name, { membership }] of gone) {
+      membership.close();
+      this.#pools.delete(name);
+      this.#closing.add(membership);
+    }
+    return gone.length > 0;
+  }
+
+  replace(pool: string, set: readonly RegistryEndpoint[]): void {
+    this.#pools.get(pool)?.membership.replace(set);
+  }
+
+  setEndpoint(pool: string, id: string, change: EndpointChange): SetEndpointResult {
+    const membership = this.#pools.get(pool)?.membership;
+    if (membership === undefined) return 'no-pool';
+    const member = membership.setAdmin(id, change);
+    if (member === null) return 'no-endpoint';
+    const state = membership.override(id)?.state ?? 'ready';
+    this.#events.publish({ type: 'endpoint-set', pool, endpoint: id, state, weight: member.endpoint.weight });
+    return 'done';
+  }
+
+  ejected({ pool, slot, cause, untilMs }: { pool: string; slot: number; cause: string; untilMs: number }): void {
+    const endpoint = this.#pools.get(pool)?.membership.endpointOf(slot);
+    if (endpoint == null) return;
+    const forMs = Math.round(untilMs - systemClock.now());
+    this.#events.publish({ type: 'ejected', pool, endpoint: endpoint.id, cause, forMs });
+  }
+
+  acknowledge(pool: string, slot: number, row: number): void {
+    this.#pools.get(pool)?.membership.acknowledge(slot, row);
+    for (const membership of this.#closing) {
+      membership.acknowledge(slot, row);
+      if (membership.isGone) this.#closing.delete(membership);
+    }
+  }
+
+  /** A worker died: its row is given back everywhere. */
+  workerGone(row: number): void {
+    this.slots.retire(row);
+    for (const { membership } of this.#pools.values()) membership.workerGone(row);
+    for (const membership of this.#closing) membership.workerGone(row);
+  }
+
+  freeze(frozen: boolean): void {
+    for (const { membership } of this.#pools.values()) membership.words.frozen = frozen;
+  }
+
+  /** Called about every 100 ms. */
+  sweep(): void {
+    const nowMs = systemClock.now();
+    for (const [name, running] of this.#pools) {
+      const { membership, budget } = running;
+      membership.sweep();
+      budget.refill(membership.options.retry?.budget ?? 0, nowMs);
+      this.#watchPanic(name, running);
+    }
+  }
+
+  #watchPanic(pool: string, running: Running): void {
+    const all = [...running.membership.members.values()].map(({ endpoint }) => endpoint);
+    const { available, panic } = selectAvailable(all, { panicThreshold: running.membership.options.panic ?? 0 });
+    if (panic && !running.panic) running.panicSinceMs = systemClock.now();
+    running.panic = panic;
+    if (panic && !running.panicTold && systemClock.now() - running.panicSinceMs >= PANIC_TOLD_MS) {
+      running.panicTold = true;
+      const fit = available.filter(({ down }) => down === 0).length;
+      this.#events.publish({ type: 'panic-began', pool, available: fit, endpoints: all.length });
+    } else if (!panic && running.panicTold) {
+      running.panicTold = false;
+      this.#events.publish({ type: 'panic-ended', pool });
+    }
+  }
+
+  /** What the next process should know of every endpoint, by pool. */
+  remember(): Record<string, RememberedEndpoint[]> {
+    return Object.fromEntries([...this.#pools].map(([name, { membership }]) => [name, membership.remember()]));
+  }
+
+  forWorkers(): WorkerPool[] {
+    return [...this.#pools].map(([name, { membership }]) => {
+      return { name, options: membership.options, words: membership.words.buffer };
+    });
+  }
+
+  /** All members of all pools, for a worker that knows nothing. */
+  whole(): EndpointDelta[] {
+    return [...this.#pools.values()].flatMap(({ membership }) => membership.whole());
+  }
+
+  live(sourceOf: (pool: string) => string): LivePool[] {
+    return [...this.#pools].map(([name, { membership, panic }]) => ({
+      name,
+      scheduler: membership.options.scheduler.kind,
+      words: membership.words,
+      panic,
+      endpoints: [...membership.members.values()].map(({ endpoint, probe, downReason }) => ({
+        endpoint,
+        adminState: membership.override(endpoint.id)?.state ?? 'ready',
+        source: sourceOf(name),
+        probe,
+        downReason: endpoint.down === 0 || downReason === '' ? null : downReason,
+        score: null,
+      })),
+    }));
+  }
+
+  sizeOf(pool: string): number {
+    return this.#pools.get(pool)?.membership.members.size ?? 0;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    for (const { membership } of this.#pools.values()) membership.close();
+    this.#pools.clear();
+  }
+
+  #onEvent(pool: string, event: MemberEvent): void {
+    const { kind, ...rest } = event;
+    this.#events.publish({ type: kind, pool, ...rest } as Parameters<EventLog['publish']>[0]);
+  }
+}

@@ -1,0 +1,165 @@
+import type { BoundSocket } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { OperationError } from '../base/errors.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { AccessTarget } from './access-target.ts';
+import type { Addresses } from './addresses.ts';
+import type { AdminDoor } from './admin-door.ts';
+import type { DocumentOptions, LoadedDocument } from './document.ts';
+import type { ListenerSet, Place } from './listener-set.ts';
+import type { PoolSet } from './pool-set.ts';
+import type { Prepared } from './prepared.ts';
+import type { Sources } from './sources.ts';
+import { tryBuild } from './try-build.ts';
+import type { Workers } from './workers.ts';
+
+export interface ReloadParts {
+  readonly log: Logger;
+  readonly addresses: Addresses;
+  readonly listeners: ListenerSet;
+  readonly pools: PoolSet;
+  readonly sources: Sources;
+  readonly workers: Workers;
+  readonly admin: AdminDoor;
+  readonly access: AccessTarget;
+  /** Level and format of the event log. */
+  readonly configureLog: (log: DocumentOptions['log']) => Promise<void>;
+  /** The document in force from now on. */
+  readonly adopt: (document: LoadedDocument) => void;
+  /** Sends every worker thread what is in force now. */
+  readonly configureWorkers: () => void;
+}
+
+/** Threads that serve, as the document says. */
+export function workerCount({ workers }: DocumentOptions['runtime']): number {
+  return workers === 'auto' ? availableParallelism() : workers;
+}
+
+/** Puts another document in force: opens everything new that can fail, then swaps. One at a time; when it rejects, everything is as it was. */
+export async function putInForce(parts: ReloadParts, before: LoadedDocument, next: LoadedDocument): Promise<void> {
+  const { document } = next;
+  tryBuild(next);
+  checkWorkers(parts, workerCount(document.runtime));
+  const prepared: Prepared[] = [];
+  const bound = await parts.listeners.reserve(document.listeners);
+  try {
+    const sockets = new FreshSockets(parts, bound);
+    prepared.push(sockets);
+    prepared.push(await parts.access.prepare(document.log.access));
+    prepared.push(await parts.admin.prepare(document.admin));
+    await addPools(parts, document);
+    // Nothing below fails.
+    for (const one of prepared) one.commit();
+    parts.adopt(next);
+    swap(parts, document, sockets);
+  } catch (error) {
+    for (const one of prepared) one.cancel();
+    parts.listeners.release(bound);
+    if (parts.pools.retain(before.document.pools)) parts.configureWorkers();
+    throw error;
+  }
+  await parts.configureLog(document.log);
+  await parts.workers.resize(workerCount(document.runtime));
+  sayWhatWaits(parts.log, before.document, document);
+}
+
+/** Workers know a new pool before they hear of its members, and it has members before a route leads to it: no request meets an empty pool. */
+async function addPools({ pools, sources, configureWorkers }: ReloadParts, document: DocumentOptions): Promise<void> {
+  const fresh = pools.add(document.pools);
+  if (fresh.length > 0) configureWorkers();
+  await sources.configure(document);
+  await within(sources.synced(fresh), document.runtime.startTimeout);
+}
+
+/** What left goes last, when no route leads to it any more. */
+function swap(
+  { listeners, pools, configureWorkers }: ReloadParts,
+  document: DocumentOptions,
+  sockets: FreshSockets,
+): void {
+  listeners.configure(document);
+  pools.configure(document.pools);
+  configureWorkers();
+  sockets.send();
+  if (pools.retain(document.pools)) configureWorkers();
+}
+
+function checkWorkers({ workers }: ReloadParts, count: number): void {
+  if (count === workers.count || count <= workers.maxCount) return;
+  const message = `runtime.workers: ${count} is more than this process has room for (${workers.maxCount}); restart it to have more`;
+  throw new OperationError('workers', message);
+}
+
+/** Said, so that nobody waits for it. */
+function sayWhatWaits(log: Logger, before: DocumentOptions, after: DocumentOptions): void {
+  const keys = [
+    ['runtime.state', before.runtime.state === after.runtime.state],
+    ['admin.endpointSeries', before.admin.endpointSeries === after.admin.endpointSeries],
+  ] as const;
+  const waiting = keys.flatMap(([key, isSame]) => (isSame ? [] : [key]));
+  if (waiting.length > 0) log.warn({ keys: waiting }, 'these keys take effect at the next start');
+}
+
+/** Listening sockets on addresses that are new: one for every serving thread, had before anything changes. */
+class FreshSockets implements Prepared {
+  readonly #parts: ReloadParts;
+  readonly #places: readonly Place[];
+  #ready: { readonly place: Place; readonly socket: BoundSocket }[] = [];
+
+  /** Throws an OperationError when one cannot be had. */
+  constructor(parts: ReloadParts, places: readonly Place[]) {
+    this.#parts = parts;
+    this.#places = places;
+    try {
+      for (const place of places)
+        for (const _ of parts.workers.serving())
+          this.#ready.push({ place, socket: parts.addresses.socket(place.listener, place.bind) });
+    } catch (error) {
+      this.cancel();
+      throw error;
+    }
+  }
+
+  commit(): void {}
+
+  cancel(): void {
+    for (const { socket } of this.#ready) socket.close();
+    this.#ready = [];
+  }
+
+  /** To the threads that serve now: one may have come or gone meanwhile. */
+  send(): void {
+    const rows = this.#parts.workers.serving();
+    for (const row of rows) {
+      for (const place of this.#places) {
+        const at = this.#ready.findIndex((one) => one.place === place);
+        if (at < 0) sendSockets(this.#parts, row, [place]);
+        else this.#parts.workers.post(row, { kind: 'listen', ...place, socket: this.#ready.splice(at, 1)[0].socket });
+      }
+    }
+    this.cancel();
+  }
+}
+
+/** Gives a thread a socket of its own on each address. One that cannot be had is said; the other threads accept there. */
+export function sendSockets(
+  { addresses, workers, log }: Pick<ReloadParts, 'addresses' | 'workers' | 'log'>,
+  row: number,
+  places: readonly Place[],
+): void {
+  for (const place of places) {
+    try {
+      workers.post(row, { kind: 'listen', ...place, socket: addresses.socket(place.listener, place.bind) });
+    } catch (error) {
+      log.error({ ...place, row, error: (error as Error).message }, 'a worker cannot accept connections');
+    }
+  }
+}
+
+/** Resolves when `promise` does, or when time is up. */
+export async function within(promise: Promise<void>, timeoutMs: number): Promise<void> {
+  const timeout = Promise.withResolvers<void>();
+  const timer = setTimeout(timeout.resolve, timeoutMs);
+  await Promise.race([promise, timeout.promise]);
+  clearTimeout(timer);
+}

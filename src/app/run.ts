@@ -1,0 +1,145 @@
+import { readFileSync } from 'node:fs';
+import { ConfigError, OperationError } from '../base/errors.ts';
+import { createLog, type Logger } from '../telemetry/log.ts';
+import { catalogs } from './catalogs.ts';
+import { ControlPlane } from './control-plane.ts';
+import { type LoadedDocument, loadDocument } from './document.ts';
+import { DocumentWatcher } from './document-watcher.ts';
+
+export interface RunOptions {
+  readonly file: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+}
+
+/** Exit statuses of the contract. */
+export const Exit = { DONE: 0, FAILED: 1, USAGE: 2, CONFIG: 78 } as const;
+
+/** Time left for cutting after a second signal, before the process ends itself the hard way. */
+const LAST_RESORT_MS = 2000;
+
+/**
+ * `evenkeel run`: from a file to a process that serves until it is told to end. Resolves with the exit status. Prints one line on stdout when it
+ * is ready; everything else goes to the log on stderr.
+ */
+export async function runProxy({ file, environment, version }: RunOptions): Promise<number> {
+  const reread = () => loadDocument(file, environment, catalogs);
+  let document: LoadedDocument;
+  try {
+    document = await reread();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return Exit.CONFIG;
+  }
+  const { log, configure, flushSync } = await createLog(document.document.log);
+  const plane = new ControlPlane({ document, reread, log, configureLog: configure, version });
+  const watching = watchDocument(plane, file);
+  const status = await serve(plane, log);
+  watching.close();
+  flushSync();
+  return status;
+}
+
+/** Starts a control plane, serves until a signal, ends it. Used by `run` and `demo`. */
+export async function serve(
+  plane: ControlPlane,
+  log: Logger,
+  onReady: (admin: string | null) => void = announce(plane),
+): Promise<number> {
+  const ended = Promise.withResolvers<string>();
+  const signals = listenToSignals(plane, log, ended.resolve);
+  try {
+    warnAboutKernel(log);
+    const started = plane.start();
+    const first = await Promise.race([started, ended.promise]);
+    if (typeof first !== 'string') onReady(first.admin);
+    const signal = await ended.promise;
+    if (typeof first !== 'string') await plane.drain(signal);
+    await plane.close();
+    return Exit.DONE;
+  } catch (error) {
+    const message =
+      error instanceof OperationError ? error.message : String(error instanceof Error ? error.stack : error);
+    process.stderr.write(`evenkeel: ${message}\n`);
+    await plane.close().catch(() => {});
+    return Exit.FAILED;
+  } finally {
+    signals.close();
+  }
+}
+
+/** Reloads when the file changes, as long as the document in force says `runtime.watch`. */
+function watchDocument(plane: ControlPlane, file: string): { close(): void } {
+  let watcher: DocumentWatcher | null = null;
+  const follow = ({ type }: { readonly type: string }) => {
+    if (type !== 'ready' && type !== 'reloaded') return;
+    const { document, version } = plane.document;
+    if (document.runtime.watch === (watcher !== null)) return;
+    watcher?.close();
+    watcher = document.runtime.watch ? new DocumentWatcher({ file, onChange: () => void plane.reload() }) : null;
+    void watcher?.start(version);
+  };
+  const stop = plane.events.listen(follow);
+  return {
+    close() {
+      stop();
+      watcher?.close();
+    },
+  };
+}
+
+function announce(plane: ControlPlane) {
+  return (admin: string | null): void => {
+    const places = plane.addresses.map(({ name, addresses }) => `${name} on ${addresses.join(', ')}`).join('; ');
+    process.stdout.write(`evenkeel is ready: ${places}${admin === null ? '' : `; admin on http://${admin}`}\n`);
+  };
+}
+
+function listenToSignals(plane: ControlPlane, log: Logger, end: (signal: string) => void): { close(): void } {
+  let told = false;
+  const onEnd = (signal: NodeJS.Signals) => {
+    if (!told) {
+      told = true;
+      return end(signal);
+    }
+    log.warn({ signal }, 'second signal: cutting every connection');
+    plane.cut();
+    // terminate() and exit() can hang in a long native call; this cannot.
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), LAST_RESORT_MS).unref();
+  };
+  const onReload = () => void plane.reload();
+  process.on('SIGTERM', onEnd);
+  process.on('SIGINT', onEnd);
+  process.on('SIGHUP', onReload);
+  const onHook = (message: unknown) => injectFault(plane, message);
+  if (process.env.EVENKEEL_TEST_HOOKS === '1') process.on('message', onHook);
+  return {
+    close() {
+      process.off('SIGTERM', onEnd);
+      process.off('SIGINT', onEnd);
+      process.off('SIGHUP', onReload);
+      process.off('message', onHook);
+      if (process.connected) process.disconnect?.();
+    },
+  };
+}
+
+/** Faults a parent process with an IPC channel may ask for: `{ fault: 'die' | 'stall', worker, ms }`. */
+function injectFault(plane: ControlPlane, message: unknown): void {
+  const { fault, worker, ms } = message as { fault?: string; worker?: number; ms?: number };
+  if (fault === 'die') plane.injectFault(worker ?? 0, { kind: 'die' });
+  else if (fault === 'stall') plane.injectFault(worker ?? 0, { kind: 'stall', ms: ms ?? 1000 });
+}
+
+/** What a worker's death costs depends on one setting of the kernel. */
+function warnAboutKernel(log: Logger): void {
+  try {
+    if (readFileSync('/proc/sys/net/ipv4/tcp_migrate_req', 'utf8').trim() !== '0') return;
+    log.info(
+      'net.ipv4.tcp_migrate_req is 0: connections waiting for a worker that dies are lost; set it to 1 to keep them',
+    );
+  } catch {
+    // Another system, or an old kernel: nothing to say.
+  }
+}

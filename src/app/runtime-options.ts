@@ -1,0 +1,31 @@
+import { z } from 'zod';
+import { byteLimit, duration } from '../base/literals.ts';
+
+/** `runtime:` in the document: what holds for the whole process. Durations are in ms. */
+export const runtimeOptions = z.strictObject({
+  workers: z
+    .union([z.literal('auto'), z.int().min(1).max(256)])
+    .describe('data-plane threads; auto = cores')
+    .prefault('auto'),
+  connections: z
+    .union([z.literal('auto'), z.int().min(1)])
+    .describe('ceiling over all workers; auto = (open files allowed - 200) / 2; past it: 503, counted')
+    .prefault('auto'),
+  startTimeout: duration().describe('serve at the latest then, even without the first registry answer').prefault('10s'),
+  announce: duration().describe('between "not ready" and closing the listeners').prefault('0s'),
+  drain: duration().describe('how long running exchanges may go on after the listeners are closed').prefault('30s'),
+  memory: byteLimit()
+    .describe(
+      'heap and buffers of one worker past which it is replaced by a fresh one, without losing a connection; off = never',
+    )
+    .prefault('off' as never),
+  watch: z.boolean().describe('reload when the file changes').prefault(false),
+  state: z
+    .string()
+    .min(1)
+    .describe('directory of what outlives a restart: last good sets, health of endpoints; from the working directory')
+    .prefault('data'),
+});
+
+/** What `app` gets: `workers` and `connections` still say `auto` (the machine decides when it starts, not the document). */
+export type RuntimeOptions = z.output<typeof runtimeOptions>;

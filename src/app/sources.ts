@@ -1,0 +1,221 @@
+import type { KindSettings } from '../base/catalog.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Random } from '../base/random.ts';
+import { registries as registryCatalog } from '../discovery/catalog.ts';
+import { type FeedState, ServiceFeed } from '../discovery/feed.ts';
+import { LastGoodStore } from '../discovery/last-good.ts';
+import { NameResolver } from '../discovery/name-resolver.ts';
+import type { Registry, RegistryContext, RegistryEndpoint } from '../discovery/registry.ts';
+import { EndpointResolver } from '../discovery/resolver.ts';
+import type { PoolOptions } from '../pool/options.ts';
+import type { EvenkeelEvent } from '../telemetry/event-log.ts';
+import type { LiveRegistry } from '../telemetry/live-state.ts';
+import type { DocumentOptions } from './document.ts';
+
+export interface SourcesContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: RegistryContext['log'];
+  /** Directory of the last good sets. */
+  readonly stateDirectory: string;
+  /** A pool's endpoints, numeric addresses only. */
+  readonly onSet: (pool: string, set: readonly RegistryEndpoint[]) => void;
+  readonly publish: (event: EvenkeelEvent) => void;
+}
+
+interface Running {
+  readonly print: string;
+  readonly settings: KindSettings;
+  readonly registry: Registry;
+}
+
+interface Source {
+  /** What it was made from; another text means another source. */
+  readonly print: string;
+  readonly options: PoolOptions;
+  readonly registry: string | null;
+  readonly service: string;
+  readonly feed: ServiceFeed | null;
+  readonly resolver: EndpointResolver;
+}
+
+/** Where every pool's endpoints come from, on main: the registries of the document, one feed per pool that discovers, names resolved. */
+export class Sources {
+  readonly #context: SourcesContext;
+  readonly #registries = new Map<string, Running>();
+  readonly #sources = new Map<string, Source>();
+  readonly #lost = new Set<string>();
+  readonly #names: NameResolver;
+  readonly #lastGood: LastGoodStore;
+
+  constructor(context: SourcesContext) {
+    this.#context = context;
+    this.#names = new NameResolver({ random: context.random, log: context.log });
+    this.#lastGood = new LastGoodStore({ directory: context.stateDirectory, clock: context.clock, log: context.log });
+  }
+
+  /** Starts what the document names, ends what it names no more. Rejects when a registry cannot start (a busy port); everything is as it was then. */
+  async configure({ registries, pools }: Pick<DocumentOptions, 'registries' | 'pools'>): Promise<void> {
+    const leaving = [...this.#registries].filter(([name, { print }]) => JSON.stringify(registries[name]) !== print);
+    const wanted = Object.entries(registries).filter(
+      ([name, settings]) => this.#registries.get(name)?.print !== JSON.stringify(settings),
+    );
+    // A successor may want the address or the data of one that leaves: there is a moment without either, and clients ask again.
+    const madeWay = wanted.length === 0 ? [] : leaving.filter(([, { settings }]) => settings.kind === 'embedded');
+    await Promise.all(madeWay.map(([, { registry }]) => registry.close()));
+    const fresh = await this.#startAll(wanted).catch(async (error) => {
+      for (const [name, { settings }] of madeWay) await this.#revive(name, settings);
+      throw error;
+    });
+    for (const [name] of leaving) {
+      this.#registries.delete(name);
+      this.#lost.delete(name);
+    }
+    for (const [name, one] of fresh) this.#registries.set(name, one);
+    for (const name of [...this.#sources.keys()]) if (pools[name] === undefined) this.#drop(name);
+    for (const [name, options] of Object.entries(pools)) this.#configurePool(name, options);
+    const rest = leaving.filter((one) => !madeWay.includes(one));
+    await Promise.allSettled(rest.map(([, { registry }]) => registry.close()));
+  }
+
+  async #startAll(wanted: readonly (readonly [string, KindSettings])[]): Promise<Map<string, Running>> {
+    const started = new Map<string, Running>();
+    try {
+      for (const [name, settings] of wanted) {
+        const registry = this.#make(name, settings);
+        started.set(name, { print: JSON.stringify(settings), settings, registry });
+        await registry.start();
+      }
+    } catch (error) {
+      await Promise.allSettled([...started.values()].map(({ registry }) => registry.close()));
+      throw error;
+    }
+    return started;
+  }
+
+  /** One that made way for a successor that could not start. Its pools keep their endpoints meanwhile. */
+  async #revive(name: string, settings: KindSettings): Promise<void> {
+    try {
+      const [[, one]] = await this.#startAll([[name, settings]]);
+      this.#registries.set(name, one);
+    } catch (error) {
+      this.#context.log('error', 'a registry that made way for its successor cannot be started again', {
+        registry: name,
+        error: error instanceof Error ? error.message : String(error),
+      });
+      return;
+    }
+    const fed = [...this.#sources].filter(([, { registry }]) => registry === name);
+    for (const [pool, { options }] of fed) {
+      this.#drop(pool);
+      this.#configurePool(pool, options);
+    }
+  }
+
+  #make(name: string, settings: KindSettings): Registry {
+    const { clock, random, log } = this.#context;
+    return registryCatalog.create(settings, { name, clock, random, log });
+  }
+
+  #configurePool(pool: string, options: PoolOptions): void {
+    const { discover, endpoints } = options;
+    const registry = discover === null ? undefined : this.#registries.get(discover.registry);
+    const print = JSON.stringify([discover, endpoints, registry?.print]);
+    if (this.#sources.get(pool)?.print === print) return;
+    this.#drop(pool);
+    const resolver = new EndpointResolver(this.#names, (set) => this.#context.onSet(pool, set));
+    if (discover === null || registry === undefined) {
+      this.#sources.set(pool, { print, options, registry: null, service: '', feed: null, resolver });
+      resolver.update((endpoints ?? []).map((one) => ({ ...one, status: 'up', generation: '' })));
+      return;
+    }
+    const { clock, log } = this.#context;
+    const { registry: registryName, service: name, tags, datacenter } = discover;
+    const feed = new ServiceFeed({
+      registry: registry.registry,
+      registryName,
+      service: { name, tags, datacenter },
+      lastGood: this.#lastGood,
+      clock,
+      log,
+      onSet: (set) => resolver.update(set),
+      onState: (state) => this.#onState(pool, registryName, state),
+    });
+    this.#sources.set(pool, { print, options, registry: registryName, service: name, feed, resolver });
+    feed.start();
+  }
+
+  #onState(pool: string, registry: string, state: FeedState): void {
+    const { publish } = this.#context;
+    if (state.heldReason !== null) publish({ type: 'registry-held', registry, pool, reason: state.heldReason });
+    if (state.error !== null && !this.#lost.has(registry)) {
+      this.#lost.add(registry);
+      publish({ type: 'registry-lost', registry, error: state.error });
+    } else if (state.error === null && this.#lost.has(registry) && this.#allWell(registry)) {
+      this.#lost.delete(registry);
+      publish({ type: 'registry-regained', registry });
+    }
+  }
+
+  #allWell(registry: string): boolean {
+    for (const source of this.#sources.values()) {
+      if (source.registry === registry && source.feed?.state.error != null) return false;
+    }
+    return true;
+  }
+
+  /** Resolves when the feeds of these pools (of all, when none are named) have had their registry's first answer. */
+  async synced(pools: Iterable<string> = this.#sources.keys()): Promise<void> {
+    await Promise.all(Array.from(pools, (pool) => this.#sources.get(pool)?.feed?.synced));
+  }
+
+  /** Pools whose registry has not answered yet. */
+  get waiting(): string[] {
+    return [...this.#sources].flatMap(([pool, { feed }]) => (feed?.state.state === 'initial' ? [pool] : []));
+  }
+
+  /** Where a pool's endpoints come from: a registry's name, or `document`. */
+  sourceOf(pool: string): string {
+    return this.#sources.get(pool)?.registry ?? 'document';
+  }
+
+  live(endpointsOf: (pool: string) => number): LiveRegistry[] {
+    return [...this.#registries].map(
+      ([
+        name,
+        {
+          settings: { kind },
+        },
+      ]) => {
+        const feeds = [...this.#sources].filter(([, { registry }]) => registry === name);
+        const errors = feeds.flatMap(([, { feed }]) => feed?.state.error ?? []);
+        const services = feeds.map(([pool, { feed, service }]) => ({
+          pool,
+          service,
+          state: feed!.state.state,
+          ageMs: feed!.ageMs ?? Number.NaN,
+          endpoints: endpointsOf(pool),
+          fromDisk: feed!.state.fromDisk,
+          heldReason: feed!.state.heldReason,
+        }));
+        return { name, kind, up: errors.length === 0, lastError: errors[0] ?? null, services };
+      },
+    );
+  }
+
+  async close(): Promise<void> {
+    for (const pool of [...this.#sources.keys()]) this.#drop(pool);
+    await Promise.allSettled([...this.#registries.values()].map(({ registry }) => registry.close()));
+    this.#registries.clear();
+    await this.#lastGood.close();
+    this.#names.close();
+  }
+
+  #drop(pool: string): void {
+    const source = this.#sources.get(pool);
+    if (source === undefined) return;
+    this.#sources.delete(pool);
+    source.feed?.close();
+    source.resolver.close();
+  }
+}

@@ -1,0 +1,72 @@
+import { getHeapStatistics } from 'node:v8';
+import { parentPort } from 'node:worker_threads';
+import { systemClock } from '../base/clock.ts';
+import { systemRandom } from '../base/random.ts';
+import { DataPlane } from './data-plane.ts';
+import { handOver, takeOver } from './hand-over.ts';
+import { Heartbeats } from './heartbeats.ts';
+import type { FromWorker, ToWorker, WorkerStart } from './messages.ts';
+
+// Entry of a data-plane thread: connects a DataPlane to main's port and does nothing else. Until it is told to start it is a spare.
+const port = parentPort!;
+let plane: DataPlane;
+
+function memoryBytes(): number {
+  const { used_heap_size: heap, external_memory: external } = getHeapStatistics();
+  return heap + external;
+}
+
+function start({ worker, workers, row, rows, heartbeats, chunks }: WorkerStart): void {
+  plane = new DataPlane({
+    worker,
+    workers,
+    row,
+    rows,
+    clock: systemClock,
+    random: systemRandom,
+    heartbeats: new Heartbeats(rows, heartbeats, memoryBytes),
+    chunks,
+    post: (message: FromWorker) => port.postMessage(message),
+  });
+}
+
+port.on('message', (message: ToWorker) => {
+  switch (message.kind) {
+    case 'start':
+      return start(message.start);
+    case 'configure':
+      return plane.configure(message.configuration);
+    case 'rows':
+      return plane.useRows(message.used);
+    case 'chunk':
+      return plane.adoptChunk(message.buffer);
+    case 'delta':
+      return plane.applyDelta(message.delta);
+    case 'listen':
+      return plane.listen(message.listener, message.bind, message.socket);
+    case 'logged':
+      return plane.logged(message.listener, message.length);
+    case 'hand-over':
+      return handOver(plane, message.port);
+    case 'take-over':
+      return takeOver(plane, message.port, () =>
+        port.postMessage({ kind: 'took-over', places: plane.places } satisfies FromWorker),
+      );
+    case 'end':
+      plane.close();
+      process.exit(0);
+      break;
+    case 'drain':
+      return plane.drain();
+    case 'cut':
+      return plane.cut();
+    case 'die':
+      process.exit(70);
+      break;
+    case 'stall': {
+      const until = performance.now() + message.ms;
+      while (performance.now() < until);
+      break;
+    }
+  }
+});

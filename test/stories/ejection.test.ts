@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { eventually } from '../helpers/eventually.ts';
+import { type Origin, type OriginHandler, startOrigin } from '../helpers/origin.ts';
+import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
+import { rawClient } from '../helpers/raw-client.ts';
+
+describe('an endpoint that fails live traffic is taken out and comes back', () => {
+  let good: Origin;
+  let bad: Origin;
+  let proxy: RunningProxy;
+
+  beforeAll(async () => {
+    good = await startOrigin({ name: 'good' });
+    bad = await startOrigin({ name: 'bad' });
+    const pool = (...origins: Origin[]) => ({
+      endpoints: origins.map(({ address }) => ({ address })),
+      scheduler: 'weighted-round-robin',
+      retry: 'off',
+      ejection: { consecutiveFailures: 3, successRate: 'off', base: '1300ms', max: '2s' },
+    });
+    proxy = await startProxy({
+      runtime: { workers: 2 },
+      listeners: [
+        { name: 'both', bind: '127.0.0.1:0', pool: 'both' },
+        { name: 'alone', bind: '127.0.0.2:0', pool: 'alone' },
+      ],
+      pools: { both: pool(good, bad), alone: pool(bad) },
+    });
+  });
+
+  afterAll(async () => {
+    await proxy.stop();
+    await good.close();
+    await bad.close();
+  });
+
+  beforeEach(async () => {
+    bad.handler = (_, reply) => void reply.send(200, 'bad');
+    await eventually(async () => (await proxy.endpoint('both', bad.address)).available);
+    await statuses(4);
+  });
+
+  async function statuses(count: number, listener = 'both'): Promise<number[]> {
+    const all: number[] = [];
+    // A connection each, so that both workers take part.
+    for (let i = 0; i < count; i++) {
+      await using client = await rawClient(proxy.port(listener), {
+        host: listener === 'alone' ? '127.0.0.2' : '127.0.0.1',
+      });
+      all.push((await client.ask('GET', '/')).status);
+    }
+    return all;
+  }
+
+  const FAULTS: Record<string, OriginHandler> = {
+    'answers of 500': (_, reply) => void reply.send(500, 'broken'),
+    resets: (_, reply) => reply.reset(),
+  };
+
+  it.each(Object.keys(FAULTS))('after %s in a row, over all workers; events and metrics say so', async (fault) => {
+    bad.handler = FAULTS[fault];
+    const ejections = await proxy.metric('evenkeel_ejections_total');
+    const events = proxy.events('ejected').length;
+    const first = await statuses(16);
+    expect(first.filter((status) => status >= 500).length).toBe(3);
+    expect(await proxy.endpoint('both', bad.address)).toMatchObject({ available: false, down: ['ejected'] });
+    expect(proxy.events('ejected').length).toBe(events + 1);
+    expect(proxy.events('ejected').at(-1)).toMatchObject({
+      pool: 'both',
+      endpoint: bad.address,
+      cause: 'consecutive-failures',
+    });
+    await eventually(async () => (await proxy.metric('evenkeel_ejections_total')) === ejections + 1);
+    await eventually(
+      async () => (await proxy.metric('evenkeel_endpoint_available', { pool: 'both', endpoint: bad.address })) === 0,
+    );
+    bad.handler = (_, reply) => void reply.send(200, 'bad');
+    await eventually(async () => (await proxy.endpoint('both', bad.address)).available);
+    expect(proxy.events('restored').at(-1)).toMatchObject({ pool: 'both', endpoint: bad.address });
+    const served = bad.requests.length;
+    expect(await statuses(8)).toEqual(Array(8).fill(200));
+    expect(bad.requests.length).toBeGreaterThan(served);
+  });
+
+  it('goes again at its next failure after it came back', async () => {
+    bad.handler = (_, reply) => void reply.send(500, 'broken');
+    await statuses(8);
+    await eventually(async () => (await proxy.endpoint('both', bad.address)).available, { timeoutMs: 5_000 });
+    const again = await statuses(8);
+    expect(again.filter((status) => status === 500).length).toBe(1);
+  });
+
+  it('not for what the client did: 4xx, 501, a body too large', async () => {
+    for (const status of [400, 404, 429, 501]) {
+      bad.handler = (_, reply) => void reply.send(status, 'your fault');
+      await statuses(8);
+    }
+    expect((await proxy.endpoint('both', bad.address)).down).toEqual([]);
+  });
+
+  it('never the last one', async () => {
+    bad.handler = (_, reply) => void reply.send(500, 'broken');
+    expect(await statuses(10, 'alone')).toEqual(Array(10).fill(500));
+    expect(await proxy.endpoint('alone', bad.address)).toMatchObject({ available: true, down: [] });
+  });
+});

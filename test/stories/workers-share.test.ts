@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Origin, startOrigin } from '../helpers/origin.ts';
+import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
+import { type RawClient, rawClient } from '../helpers/raw-client.ts';
+
+describe('workers share the connections and the counts', () => {
+  let origins: Origin[];
+  let proxy: RunningProxy;
+
+  beforeAll(async () => {
+    origins = await Promise.all([1, 2].map(() => startOrigin({ name: 'fine' })));
+    proxy = await startProxy({
+      runtime: { workers: 2 },
+      listeners: [{ name: 'web', bind: ['127.0.0.1:0', '127.0.0.2:0'], pool: 'web' }],
+      pools: {
+        web: {
+          endpoints: origins.map(({ address }) => ({ address })),
+          scheduler: 'weighted-round-robin',
+          limits: { active: 4, pending: 100, pendingTimeout: '5s' },
+        },
+      },
+    });
+  });
+
+  afterAll(async () => {
+    await proxy.stop();
+    for (const origin of origins) await origin.close();
+  });
+
+  it('each takes a part of the connections', async () => {
+    // A worker keeps the upstream connection of its own: two workers, two endpoints, one connection each.
+    const clients: RawClient[] = [];
+    for (let i = 0; i < 40; i++) {
+      const client = await rawClient(proxy.port());
+      clients.push(client);
+      for (let j = 0; j < 2; j++) expect((await client.ask('GET', '/')).status).toBe(200);
+    }
+    for (const origin of origins) expect(origin.connections).toBe(2);
+    const parts = origins[0].requests.reduce((counts, { connection }) => {
+      counts[connection] = (counts[connection] ?? 0) + 1;
+      return counts;
+    }, [] as number[]);
+    for (const part of parts) expect(part).toBeGreaterThan(4);
+    for (const client of clients) client.socket.destroy();
+  });
+
+  it('the limit of an endpoint holds over both, but for one request', async () => {
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    for (const origin of origins) {
+      origin.handler = async (_, reply) => {
+        await released;
+        reply.send(200, 'fine');
+      };
+    }
+    const clients = await Promise.all(Array.from({ length: 30 }, () => rawClient(proxy.port())));
+    for (const client of clients) client.write('GET /held HTTP/1.1\r\nhost: story\r\n\r\n');
+    const held = () => origins.map(({ requests }) => requests.filter(({ target }) => target === '/held').length);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    for (const count of held()) {
+      expect(count).toBeGreaterThanOrEqual(4);
+      expect(count).toBeLessThanOrEqual(5);
+    }
+    release();
+    for (const client of clients) expect((await client.response()).status).toBe(200);
+    for (const client of clients) client.socket.destroy();
+  });
+});

@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { summarize, summaryLine, type TestReport } from '../../../tools/test-summary.ts';
+
+function report(...files: { status?: string; tests: string[] }[]): TestReport {
+  const results = files.map(({ status, tests }, index) => ({
+    name: `test/${index}.test.ts`,
+    status: status ?? (tests.includes('failed') ? 'failed' : 'passed'),
+    assertionResults: tests.map((test) => ({ fullName: `is ${test}`, status: test })),
+  }));
+  return { success: results.every(({ status }) => status === 'passed'), testResults: results };
+}
+
+describe('the summary of a test run', () => {
+  it('counts what passed, failed and was skipped', () => {
+    const summary = summarize(
+      report({ tests: ['passed', 'failed'] }, { tests: ['passed', 'skipped', 'pending', 'todo'] }),
+      1,
+    );
+    expect(summaryLine(summary)).toBe('2 passed, 1 failed, 3 skipped');
+    expect(summary.failures).toEqual(['test/0.test.ts: is failed']);
+  });
+
+  it('says nothing of skips when there are none', () => {
+    expect(summaryLine(summarize(report({ tests: ['passed'] }), 0))).toBe('1 passed, 0 failed');
+  });
+
+  it('counts a file that could not be loaded', () => {
+    expect(summaryLine(summarize(report({ tests: ['passed'] }, { status: 'failed', tests: [] }), 1))).toBe(
+      '1 passed, 1 failed',
+    );
+  });
+
+  it('counts a run that ended with an error though every test passed', () => {
+    expect(summarize(report({ tests: ['passed'] }), 1).failed).toBe(1);
+    expect(summarize({ ...report({ tests: ['passed'] }), success: false }, 0).failed).toBe(1);
+  });
+
+  it('counts a run without any test as failed', () => {
+    expect(summarize(report(), 0).failed).toBe(1);
+  });
+});
