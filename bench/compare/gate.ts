@@ -1,0 +1,113 @@
+import { execFileSync } from 'node:child_process';
+import { symlinkSync } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { cases } from './cases.ts';
+import { autocannon } from './load/autocannon.ts';
+import { findWrk } from './load/wrk.ts';
+import { describeMachine } from './machine.ts';
+import { startOrigins } from './origin.ts';
+import { evenkeel } from './peers/evenkeel.ts';
+import { ratiosOf } from './report.ts';
+import { alternate, type Sample } from './rounds.ts';
+import { median, quantile } from './statistics.ts';
+
+const USAGE = `npm run bench:gate -- REV [--case NAME] [--rounds N] [--limit PERCENT]
+
+Compares the CPU time per request of the work tree with that of another revision, in turns. Exits 1 when a request costs more than 5 % more.
+`;
+const DEFAULT_ROUNDS = 24;
+/** Each start of a process is compiled a little differently: two of the same revision are up to 5 % apart. */
+const STARTS = 4;
+const DEFAULT_LIMIT = 5;
+const WARM_UP_SECONDS = 10;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    case: { type: 'string', multiple: true, default: ['get-64'] },
+    rounds: { type: 'string', default: String(DEFAULT_ROUNDS) },
+    seconds: { type: 'string', default: '1' },
+    limit: { type: 'string', default: String(DEFAULT_LIMIT) },
+  },
+});
+
+const checkout = join(import.meta.dirname, '../..');
+const git = (...words: string[]) => execFileSync('git', ['-C', checkout, ...words], { encoding: 'utf8' }).trim();
+
+if (positionals.length !== 1) {
+  console.error(USAGE);
+  process.exitCode = 2;
+} else {
+  await gate(positionals[0]);
+}
+
+async function gate(revision: string): Promise<void> {
+  const commit = git('rev-parse', '--verify', `${revision}^{commit}`);
+  const directory = await mkdtemp(join(tmpdir(), 'evenkeel-gate-'));
+  const old = join(directory, 'revision');
+  try {
+    git('worktree', 'add', '--detach', old, commit);
+    symlinkSync(join(checkout, 'node_modules'), join(old, 'node_modules'));
+    console.log(
+      `work tree against ${revision} (${commit.slice(0, 9)}); load average ${describeMachine().loadAverage[0]}`,
+    );
+    const good = await compare(old, directory, revision);
+    if (!good) process.exitCode = 1;
+  } finally {
+    git('worktree', 'remove', '--force', old);
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function compare(old: string, directory: string, revision: string): Promise<boolean> {
+  const own = join(directory, 'origin');
+  await mkdir(own);
+  const origins = await startOrigins(own);
+  await using _ = origins.process;
+  const both = [evenkeel('revision', old), evenkeel('work tree')];
+  let good = true;
+  for (const one of cases.filter(({ name }) => values.case.includes(name))) {
+    const now: Sample[] = [];
+    const before: Sample[] = [];
+    for (let start = 0; start < STARTS; start++) {
+      const peers = start % 2 === 0 ? both : both.toReversed();
+      const samples = await alternate(one, { ...optionsOf(origins.ports, directory), peers });
+      now.push(...(samples.get('work tree') ?? []));
+      before.push(...(samples.get('revision') ?? []));
+    }
+    good = judge(one.name, now, before, revision) && good;
+  }
+  return good;
+}
+
+function optionsOf(origins: readonly number[], directory: string) {
+  return {
+    rounds: Math.ceil(Number(values.rounds) / STARTS),
+    seconds: Number(values.seconds),
+    warmUpSeconds: WARM_UP_SECONDS,
+    load: findWrk() ?? autocannon,
+    origins,
+    tls: null,
+    directory,
+    progress: () => {},
+    leaveOut: (peer: string, reason: string) => {
+      throw new Error(`${peer}: ${reason}`);
+    },
+  };
+}
+
+function judge(name: string, now: readonly Sample[], before: readonly Sample[], revision: string): boolean {
+  const ratios = ratiosOf('cpuMicros', now, before);
+  const percent = (ratio: number) => `${ratio >= 1 ? '+' : ''}${((ratio - 1) * 100).toFixed(1)} %`;
+  const change = median(ratios);
+  const quartiles = `${percent(quantile(ratios, 0.25))} to ${percent(quantile(ratios, 0.75))}`;
+  const cost = `${median(now.map(({ cpuMicros }) => cpuMicros)).toFixed(1)} µs CPU a request`;
+  const good = change <= 1 + Number(values.limit) / 100;
+  console.log(
+    `${name}: ${cost}, ${percent(change)} against ${revision} (quartiles ${quartiles}): ${good ? 'good' : 'TOO SLOW'}`,
+  );
+  return good;
+}

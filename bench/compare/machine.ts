@@ -1,0 +1,54 @@
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+/** Where proxies run and where load and origins run. */
+export const Core = { PROXY: 0, LOAD: 1 } as const;
+export type Core = (typeof Core)[keyof typeof Core];
+
+/** The path of a program, or null. The usual places of services are looked at as well: they are not in every user's PATH. */
+export function findProgram(name: string): string | null {
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/sbin']) {
+    const path = join(folder, name);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // The next one.
+    }
+  }
+  return null;
+}
+
+const taskset = availableParallelism() >= 2 ? findProgram('taskset') : null;
+
+/** The command that runs `command` on one core; `command` itself where that cannot be. */
+export function pinned(core: Core, command: readonly string[]): string[] {
+  return taskset === null ? [...command] : [taskset, '-c', String(core), ...command];
+}
+
+/** What a reader must know of the machine to judge figures; nothing that names it. */
+export function describeMachine() {
+  return {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memoryGib: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.version,
+    pinned: taskset !== null,
+    loadAverage: loadavg().map((load) => Math.round(load * 10) / 10),
+  };
+}
+
+/** Descriptors a process started here may have open. */
+export function openFilesLimit(): number {
+  const limit = /Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+  return limit === undefined ? Number.POSITIVE_INFINITY : Number(limit);
+}
+
+/** First version number that a program prints when asked with `flag`. */
+export function versionOf(program: string, flag: string): string {
+  const { stdout, stderr } = spawnSync(program, [flag], { encoding: 'utf8' });
+  return /\d+\.\d+(\.\d+)?/.exec(`${stdout}${stderr}`)?.[0] ?? 'unknown';
+}

@@ -1,0 +1,172 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type Case, cases } from './cases.ts';
+import { makeCertificate } from './certificate.ts';
+import { chart } from './chart.ts';
+import { autocannon } from './load/autocannon.ts';
+import { findWrk } from './load/wrk.ts';
+import { describeMachine } from './machine.ts';
+import { startOrigins } from './origin.ts';
+import type { Peer } from './peer.ts';
+import { caddy } from './peers/caddy.ts';
+import { evenkeel } from './peers/evenkeel.ts';
+import { haproxy } from './peers/haproxy.ts';
+import { nginx } from './peers/nginx.ts';
+import { nodePeers } from './peers/node-peers.ts';
+import { type CaseReport, formatCase, reportCase } from './report.ts';
+import { alternate, type RoundOptions, settingFor } from './rounds.ts';
+
+const USAGE = `npm run bench:compare -- [options]
+
+Compares evenkeel with the proxies found on this machine: CPU time per request, requests/s, latency, memory. Installs nothing.
+
+  --quick          some cases, few rounds: about a minute
+  --case NAME      only this case (again for more): ${cases.map(({ name }) => name).join(', ')}
+  --peer NAME      only these besides evenkeel and nginx (again for more)
+  --rounds N       rounds of each case (default 9)
+  --seconds N      length of one peer's turn in a round (default 1)
+  --profile DIR    CPU profiles of evenkeel, one a thread, into DIR
+`;
+
+/** Who takes part in the first case of `--quick`, besides evenkeel and nginx, which take part in all. */
+const QUICK_PEERS = ['haproxy', 'caddy', 'undici'];
+const DEFAULT_ROUNDS = 9;
+/** Rounds of the case that starts every peer anew. */
+const IDLE_ROUNDS = 1;
+const RESULTS = new URL('../results/', import.meta.url).pathname;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    case: { type: 'string', multiple: true },
+    peer: { type: 'string', multiple: true },
+    rounds: { type: 'string' },
+    seconds: { type: 'string', default: '1' },
+    profile: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+const profiling = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
+const everyPeer: readonly Peer[] = [evenkeel('evenkeel', undefined, profiling), nginx, haproxy, caddy, ...nodePeers];
+
+if (values.help) console.log(USAGE);
+else await main();
+
+async function main(): Promise<void> {
+  const chosen = chooseCases();
+  const directory = await mkdtemp(join(tmpdir(), 'evenkeel-compare-'));
+  const before = describeMachine();
+  const reports: CaseReport[] = [];
+  try {
+    await using origins = await startOriginsIn(directory);
+    const load = findWrk() ?? autocannon;
+    console.log(
+      `${before.cpu}, ${before.cores} cores, Linux ${before.kernel}, Node ${before.node}; load ${before.loadAverage[0]}`,
+    );
+    console.log(
+      `load by ${load.name}, origins: ${origins.kind}, three ports${before.pinned ? '' : '; nothing is pinned'}`,
+    );
+    const tls = makeCertificate(directory);
+    for (const one of chosen) {
+      const options = { ...origins, origins: origins.ports, load, tls, directory, progress, ...lengthOf(one) };
+      const report = await runCase(one, options);
+      if (report === null) continue;
+      reports.push(report);
+      console.log(formatCase(report));
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+  await store(reports, before);
+}
+
+async function startOriginsIn(directory: string) {
+  const own = join(directory, 'origin');
+  await mkdir(own);
+  const origins = await startOrigins(own);
+  return { ...origins, [Symbol.asyncDispose]: () => origins.process[Symbol.asyncDispose]() };
+}
+
+function chooseCases(): readonly Case[] {
+  const names = values.case ?? [];
+  const unknown = names.find((name) => !cases.some((one) => one.name === name));
+  if (unknown !== undefined) {
+    console.error(`there is no case ${unknown}\n\n${USAGE}`);
+    process.exit(2);
+  }
+  if (names.length > 0) return cases.filter(({ name }) => names.includes(name));
+  return values.quick ? cases.filter(({ quickRounds }) => quickRounds > 0) : cases;
+}
+
+function lengthOf(one: Case): Pick<RoundOptions, 'rounds' | 'seconds' | 'warmUpSeconds'> {
+  const usual =
+    one.kind === 'idle' ? IDLE_ROUNDS : values.quick && one.quickRounds > 0 ? one.quickRounds : DEFAULT_ROUNDS;
+  return {
+    rounds: Number(values.rounds ?? usual),
+    seconds: Number(values.seconds),
+    warmUpSeconds: values.quick ? 3 : 10,
+  };
+}
+
+type CaseOptions = Omit<RoundOptions, 'peers' | 'leaveOut'>;
+
+async function runCase(one: Case, options: CaseOptions): Promise<CaseReport | null> {
+  const cannot = one.tls && options.tls === null ? 'openssl is not installed' : options.load.cannot(one.shape);
+  const { peers, skipped } = choosePeers(one, options);
+  const reason =
+    cannot ?? (peers.some(({ name }) => name === 'evenkeel') ? null : (skipped[0] ?? 'evenkeel is left out'));
+  if (reason !== null) {
+    console.log(`\n${one.title} (${one.name}) is left out: ${reason}`);
+    return null;
+  }
+  const leaveOut = (peer: string, failure: string): void => {
+    skipped.push(`${peer}: ${failure}`);
+    if (peer === 'evenkeel') process.exitCode = 1;
+  };
+  const samples = await alternate(one, { ...options, peers, leaveOut });
+  return samples.size === 0 ? null : reportCase(one, samples, skipped);
+}
+
+function choosePeers(one: Case, options: CaseOptions): { peers: Peer[]; skipped: string[] } {
+  const usual = values.quick ? (one === cases[0] ? QUICK_PEERS : []) : everyPeer.map(({ name }) => name);
+  const asked = values.peer ?? usual;
+  const peers: Peer[] = [];
+  const skipped: string[] = [];
+  for (const peer of everyPeer) {
+    if (!['evenkeel', 'nginx', ...asked].includes(peer.name)) continue;
+    const reason = peer.missing(settingFor(one, options));
+    if (reason === null) peers.push(peer);
+    else skipped.push(reason);
+  }
+  return { peers, skipped };
+}
+
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}\r`);
+}
+
+/** What ran goes into results/, under a name of its own where it was not everything. */
+async function store(reports: readonly CaseReport[], before: ReturnType<typeof describeMachine>): Promise<void> {
+  if (reports.length === 0) return;
+  const isWhole = values.case === undefined && values.peer === undefined;
+  const name = `compare${values.quick ? '-quick' : ''}${isWhole ? '' : '-part'}`;
+  const command = `npm run bench:compare${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(' ')}` : ''}`;
+  const taking = new Set(reports.flatMap(({ rows }) => rows.map(({ peer }) => peer)));
+  const versions = Object.fromEntries(
+    everyPeer.filter((peer) => taking.has(peer.name)).map((peer) => [peer.name, peer.version()]),
+  );
+  const after = describeMachine().loadAverage;
+  const machine = { ...before, loadAverageAfter: after };
+  const document = { command, date: new Date().toISOString().slice(0, 10), machine, versions, cases: reports };
+  await mkdir(RESULTS, { recursive: true });
+  await writeFile(join(RESULTS, `${name}.json`), `${JSON.stringify(document, null, 2)}\n`);
+  const notes = [
+    `${before.cpu}, Linux ${before.kernel}, Node ${before.node}, load average ${before.loadAverage[0]} to ${after[0]}`,
+    command,
+  ];
+  await writeFile(join(RESULTS, `${name}.svg`), chart(reports, notes));
+  console.log(`\nbench/results/${name}.json and .svg; load average ${before.loadAverage[0]} before, ${after[0]} after`);
+}

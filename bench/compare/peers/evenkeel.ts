@@ -1,0 +1,65 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Core } from '../machine.ts';
+import type { Peer, Setting } from '../peer.ts';
+import { Running } from '../running.ts';
+
+const checkout = join(import.meta.dirname, '../../..');
+
+/** evenkeel itself, from a checkout: one worker, its defaults, the admin API on. `nodeOptions` go to Node before the program. */
+export function evenkeel(name = 'evenkeel', root = checkout, nodeOptions: readonly string[] = []): Peer {
+  const command = [process.execPath, ...nodeOptions, entryOf(root)];
+  return {
+    name,
+    warmsUp: true,
+    version: () => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version,
+    missing: (setting) => (setting.tls === null ? null : refusal(command, setting)),
+    start: async (setting) => {
+      const process = Running.start(Core.PROXY, [...command, 'run', '-c', writeDocument(setting)]);
+      const match = await process.printed(/bench on 127\.0\.0\.1:(\d+)/);
+      return { process, port: Number(match[1]) };
+    },
+  };
+}
+
+/** dist when it is newer than every file of src, else src: what is measured is what is in the work tree. */
+function entryOf(root: string): string {
+  const built = join(root, 'dist/cli/main.js');
+  if (!existsSync(built)) return join(root, 'src/cli/main.ts');
+  const builtMs = statSync(built).mtimeMs;
+  const isFresh = globSync('src/**/*.ts', { cwd: root }).every((file) => statSync(join(root, file)).mtimeMs < builtMs);
+  return isFresh ? built : join(root, 'src/cli/main.ts');
+}
+
+/** What `check` says against a document with TLS, or null. */
+function refusal([program, ...rest]: readonly string[], setting: Setting): string | null {
+  const { status, stderr } = spawnSync(program, [...rest, 'check', '-c', writeDocument(setting)], { encoding: 'utf8' });
+  return status === 0
+    ? null
+    : `evenkeel check refuses it: ${stderr
+        .trim()
+        .split('\n')
+        .at(-1)
+        ?.replace(/^\S+\s+/, '')}`;
+}
+
+function writeDocument({ directory, origins, accessLog, tls }: Setting): string {
+  const file = join(directory, 'evenkeel.json');
+  const document = {
+    runtime: { workers: 1, state: join(directory, 'state') },
+    admin: { bind: '127.0.0.1:0' },
+    log: { level: 'warn', access: accessLog ? join(directory, 'access.log') : 'off' },
+    listeners: [
+      {
+        name: 'bench',
+        bind: '127.0.0.1:0',
+        pool: 'bench',
+        ...(tls === null ? {} : { tls: { certificates: [{ cert: tls.cert, key: tls.key }] } }),
+      },
+    ],
+    pools: { bench: { endpoints: origins.map((port) => ({ address: `127.0.0.1:${port}` })) } },
+  };
+  writeFileSync(file, JSON.stringify(document));
+  return file;
+}
