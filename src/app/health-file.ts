@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
+import { parseSaved, replaceFile } from '../base/saved-file.ts';
 import type { RememberedEndpoint } from '../pool/remembered.ts';
 import type { Logger } from '../telemetry/log.ts';
 
@@ -110,14 +109,10 @@ export class HealthFile {
 
   async #replace(text: string): Promise<void> {
     const { path, log } = this.#options;
-    const temporary = `${path}.${process.pid}.tmp`;
     try {
-      await mkdir(dirname(path), { recursive: true });
-      await writeFile(temporary, text, { mode: 0o600 });
-      await rename(temporary, path);
+      await replaceFile(path, text);
       this.#isFailing = false;
     } catch (error) {
-      await rm(temporary, { force: true }).catch(() => {});
       if (!this.#isFailing) log.warn({ path, error: String(error) }, 'health cannot be saved; going on without');
       this.#isFailing = true;
     }
@@ -132,14 +127,5 @@ function read(path: string): z.infer<typeof file> | string | null {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? null : String(error);
   }
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch {
-    return 'it is not JSON';
-  }
-  const format = (content as { format?: unknown } | null)?.format;
-  if (typeof format === 'number' && format > FORMAT) return `its format ${format} is newer than ours, ${FORMAT}`;
-  const parsed = file.safeParse(content);
-  return parsed.success ? parsed.data : 'it does not hold the health of endpoints';
+  return parseSaved(text, file, FORMAT, 'the health of endpoints');
 }

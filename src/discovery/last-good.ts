@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
+import { parseSaved, replaceFile } from '../base/saved-file.ts';
 import { cleanSet, fingerprint } from './clean-set.ts';
 import type { RegistryContext, RegistryEndpoint, ServiceRef } from './registry.ts';
 
@@ -93,7 +93,7 @@ export class LastGoodStore {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#refuse(path, String(error));
       return null;
     }
-    const saved = parse(text);
+    const saved = parseSaved(text, file, FORMAT, 'a set of endpoints');
     if (typeof saved === 'string') return this.#refuse(path, saved);
     const ageMs = Math.max(0, this.#options.wallClock() - saved.savedAt);
     if (ageMs > this.#options.maxAgeMs) return this.#refuse(path, `it is ${Math.round(ageMs / 3_600_000)} hours old`);
@@ -159,16 +159,12 @@ export class LastGoodStore {
       const { registry, service, endpoints, path } = entry;
       const savedAt = this.#options.wallClock();
       const text = JSON.stringify({ format: FORMAT, registry, service, savedAt, endpoints });
-      const temporary = `${path}.${process.pid}.tmp`;
       try {
-        await mkdir(this.#options.directory, { recursive: true });
-        await writeFile(temporary, text, { mode: 0o600 });
-        await rename(temporary, path);
+        await replaceFile(path, text);
         this.#isFailing = false;
       } catch (error) {
         // Tried again at the next answer.
         entry.isDirty = true;
-        await rm(temporary, { force: true }).catch(() => {});
         this.#report(error);
       }
     });
@@ -185,20 +181,6 @@ export class LastGoodStore {
     this.#options.log('warn', 'saved endpoints are not used', { path, reason });
     return null;
   }
-}
-
-/** The file's content, or what is wrong with it. */
-function parse(text: string): z.infer<typeof file> | string {
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch {
-    return 'it is not JSON';
-  }
-  const format = (content as { format?: unknown } | null)?.format;
-  if (typeof format === 'number' && format > FORMAT) return `its format ${format} is newer than ours, ${FORMAT}`;
-  const parsed = file.safeParse(content);
-  return parsed.success ? parsed.data : 'it does not hold a set of endpoints';
 }
 
 /** Readable, and different for every registry, service, tags and datacenter. */

@@ -1,9 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Clock } from '../../base/clock.ts';
 import { OperationError } from '../../base/errors.ts';
 import { parseHostPort } from '../../base/literals.ts';
-import type { Random } from '../../base/random.ts';
+import type { RegistryContext } from '../registry.ts';
 import { serveAgentChecks } from './agent-checks-api.ts';
 import { serveAgentHealth } from './agent-health-api.ts';
 import { type ApiParts, serveAgentServices } from './agent-services-api.ts';
@@ -38,15 +37,7 @@ export interface RegistryServerOptions {
   readonly reaping?: CheckRunnerOptions;
 }
 
-export interface RegistryServerContext {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: (
-    level: 'debug' | 'info' | 'warn' | 'error',
-    message: string,
-    fields?: Readonly<Record<string, unknown>>,
-  ) => void;
-}
+export type RegistryServerContext = Omit<RegistryContext, 'name'>;
 
 /**
  * The built-in registry: services, health checks and blocking queries over Consul's HTTP API, for places that have no Consul. One server, no

@@ -161,7 +161,8 @@ describe('LastGoodStore', () => {
     first.save('consul', web, [registryEndpoint(2)]);
     first.save('other', web, [registryEndpoint(2)]);
     await rm(path);
-    await mkdir(path);
+    // The store may have made it already: a write was due.
+    await mkdir(path, { recursive: true });
     await eventually(async () => {
       first.save('consul', web, [registryEndpoint(3)]);
       return (await readdir(path)).some((name) => name.startsWith('consul-') && name.endsWith('.json'));
