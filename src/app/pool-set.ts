@@ -21,12 +21,17 @@ const PANIC_TOLD_MS = 2000;
 /** Period of main's wheel: probes hang in it. */
 const TICK_MS = 50;
 
-const CALM = { panic: false, panicSinceMs: 0, panicTold: false };
+const CALM = { generation: -1, threshold: 0, fit: 0, panic: false, panicSinceMs: 0, panicTold: false };
 
 interface Running {
   readonly membership: Membership;
   readonly budget: RetryBudget;
   panic: boolean;
+  /** What `fit` and `panic` were last judged at: pool generation and panic threshold. */
+  generation: number;
+  threshold: number;
+  /** Endpoints that nothing speaks against. */
+  fit: number;
   panicSinceMs: number;
   panicTold: boolean;
 }
@@ -154,18 +159,32 @@ export class PoolSet {
   }
 
   #watchPanic(pool: string, running: Running): void {
-    const all = [...running.membership.members.values()].map(({ endpoint }) => endpoint);
-    const { available, panic } = selectAvailable(all, { panicThreshold: running.membership.options.panic ?? 0 });
-    if (panic && !running.panic) running.panicSinceMs = systemClock.now();
-    running.panic = panic;
+    const { membership } = running;
+    const threshold = membership.options.panic ?? 0;
+    if (running.generation !== membership.words.generation || running.threshold !== threshold) {
+      this.#judgePanic(running, threshold);
+    }
+    const { panic, fit } = running;
     if (panic && !running.panicTold && systemClock.now() - running.panicSinceMs >= PANIC_TOLD_MS) {
       running.panicTold = true;
-      const fit = available.filter(({ down }) => down === 0).length;
-      this.#events.publish({ type: 'panic-began', pool, available: fit, endpoints: all.length });
+      const endpoints = membership.members.size;
+      this.#events.publish({ type: 'panic-began', pool, available: fit, endpoints });
     } else if (!panic && running.panicTold) {
       running.panicTold = false;
       this.#events.publish({ type: 'panic-ended', pool });
     }
+  }
+
+  /** O(n): only when a down bit, a member or the threshold changed, as workers do. */
+  #judgePanic(running: Running, threshold: number): void {
+    const { membership } = running;
+    running.generation = membership.words.generation;
+    running.threshold = threshold;
+    const all = [...membership.members.values()].map(({ endpoint }) => endpoint);
+    const { available, panic } = selectAvailable(all, { panicThreshold: threshold });
+    if (panic && !running.panic) running.panicSinceMs = systemClock.now();
+    running.panic = panic;
+    running.fit = available.filter(({ down }) => down === 0).length;
   }
 
   /** What the next process should know of every endpoint, by pool. */
