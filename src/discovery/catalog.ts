@@ -3,10 +3,12 @@ import { consulRegistry } from './consul.ts';
 import { embeddedRegistry } from './embedded.ts';
 import type { Registry, RegistryContext } from './registry.ts';
 import { staticRegistry } from './static.ts';
+import { zookeeperRegistry } from './zookeeper.ts';
 
 /** Every kind of registry. */
 export const registries = new Catalog<Registry, RegistryContext>('registry', [
   staticRegistry,
   consulRegistry,
   embeddedRegistry,
+  zookeeperRegistry,
 ]);

@@ -4,7 +4,7 @@ import type { SourceFile } from './source-file.ts';
 /** The floors of src, lowest first; folders in one list lie side by side and know nothing of each other. */
 export const FLOORS: readonly (readonly string[])[] = [
   ['base'],
-  ['config', 'wire', 'endpoint'],
+  ['config', 'wire', 'endpoint', 'stores'],
   ['discovery', 'scheduling', 'health'],
   ['pool'],
   ['middleware'],

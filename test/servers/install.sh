@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the real servers that test/servers runs against, on Debian 12: nginx, haproxy, wrk and openssl from the machine's own suite, and
-# Consul 1.8.7 from the suite before it (bullseye; the newer ones carry none), unpacked into a directory of ours without installing.
+# Consul 1.8.7 from the suite before it (bullseye; the newer ones carry none), ZooKeeper 3.8 and etcd 3.4 from its own suite, these three unpacked into
+# a directory of ours without installing. ZooKeeper needs a Java, which is installed where none is.
 # Quick when everything is there. EVENKEEL_SERVERS names the directory; a relative one counts from the checkout.
 set -eu
 
@@ -84,6 +85,7 @@ install_packages() {
   done
   # promtool judges our exposition; it comes with Prometheus.
   command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+  command -v java >/dev/null 2>&1 || missing="$missing default-jre-headless"
   [ -n "$missing" ] || return 0
   command -v apt-get >/dev/null 2>&1 || fail "missing:$missing; this machine has no apt-get, install them by hand"
   [ "$(id -u)" = 0 ] || fail "missing:$missing; run as root, or apt-get install$missing"
@@ -149,6 +151,38 @@ LIST
   fail "Consul is not to be had: no package source of this machine carries the suite $suite any more"
 }
 
+# Unpacks packages of the machine's own suite into $servers/.unpacked; their scripts do not run, so no service starts and no user is made.
+unpack() {
+  work=$servers/.unpacked
+  rm -rf "$work"
+  mkdir -p "$work"
+  apt-cache show "$1" >/dev/null 2>&1 || apt-get update -qq || fail "apt-get update failed; see above"
+  (cd "$work" && apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=2 download "$@") ||
+    fail "cannot download $*; see above"
+  for package in "$work"/*.deb; do dpkg -x "$package" "$work/root"; done
+}
+
+install_zookeeper() {
+  [ -f "$servers/zookeeper/zookeeper.jar" ] && return 0
+  unpack libzookeeper-java libdropwizard-metrics-java libslf4j-java libsnappy-java
+  mkdir -p "$servers/zookeeper"
+  for jar in zookeeper-jute slf4j-api slf4j-simple metrics-core snappy-java zookeeper; do
+    cp -L "$work/root/usr/share/java/$jar.jar" "$servers/zookeeper/" || fail "Debian's packages carry no $jar.jar"
+  done
+  rm -rf "$work"
+}
+
+install_etcd() {
+  [ -x "$servers/etcd" ] && [ -x "$servers/etcdctl" ] && return 0
+  unpack etcd-server etcd-client
+  mv -f "$work/root/usr/bin/etcdctl" "$work/root/usr/bin/etcd" "$servers/" || fail "Debian's packages carry no etcd"
+  rm -rf "$work"
+}
+
 install_packages
 install_consul
+install_zookeeper
+install_etcd
 "$servers/consul" version | head -n1
+"$servers/etcd" --version | head -n1
+echo "ZooKeeper in $servers/zookeeper"

@@ -1,4 +1,4 @@
-import type { Random } from '../base/random.ts';
+import type { Random } from './random.ts';
 
 /**
  * Waiting times between attempts: exponential with full jitter (each is drawn from 0 to the ceiling), so that many clients that lost the same
