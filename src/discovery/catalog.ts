@@ -1,6 +1,7 @@
 import { Catalog } from '../base/catalog.ts';
 import { consulRegistry } from './consul.ts';
 import { embeddedRegistry } from './embedded.ts';
+import { etcdRegistry } from './etcd.ts';
 import type { Registry, RegistryContext } from './registry.ts';
 import { staticRegistry } from './static.ts';
 import { zookeeperRegistry } from './zookeeper.ts';
@@ -11,4 +12,5 @@ export const registries = new Catalog<Registry, RegistryContext>('registry', [
   consulRegistry,
   embeddedRegistry,
   zookeeperRegistry,
+  etcdRegistry,
 ]);

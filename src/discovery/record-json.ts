@@ -14,17 +14,21 @@ export interface RecordOrigin {
 }
 
 /**
- * Reads a record of any of the formats, or of one alone; null when it is none of them. One odd field does not cost an endpoint. Formats are told apart by their fields:
+ * Reads a record of any of the given formats, or of all of them (`formats` null); null when it is none. One odd field does not cost an endpoint. Formats are told apart by their fields:
  * - `curator`: `{ address, port, sslPort, payload: { metadata } }` (Curator's service discovery, Spring Cloud, Dubbo 3)
  * - `nerve`: `{ host, port, weight, labels }` (SmartStack), and `{ serviceEndpoint: { host, port }, status }` (Twitter's serversets)
  * - `grpc`: `{ Op, Addr, Metadata }` (etcd's naming package for gRPC; `addr` too)
  * - `plain`: `10.0.0.1:8080`, as the value or as the record's name
  * In each of the JSON forms weight, zone, version, backup, status and tags may stand beside the address or in its metadata.
  */
-export function readRecord(data: Buffer, origin: RecordOrigin, format: RecordFormat | 'auto'): RegistryEndpoint | null {
+export function readRecord(
+  data: Buffer,
+  origin: RecordOrigin,
+  formats: readonly RecordFormat[] | null,
+): RegistryEndpoint | null {
   const text = data.toString().trim();
   const fields = text.startsWith('{') ? parseFields(text) : null;
-  const isAsked = (one: RecordFormat) => format === 'auto' || format === one;
+  const isAsked = (one: RecordFormat) => formats === null || formats.includes(one);
   if (fields !== null) {
     if (isAsked('curator') && fields.address !== undefined && ('port' in fields || 'sslPort' in fields))
       return fromCurator(fields, origin);

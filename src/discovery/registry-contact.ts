@@ -29,6 +29,7 @@ export class RegistryContact {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #backoff: Backoff;
+  readonly #pingMs: number;
   #timer: NodeJS.Timeout | null = null;
   #isPinging = false;
   #closed = true;
@@ -36,7 +37,8 @@ export class RegistryContact {
   #failure: OperationError | null = null;
   #heardMs = 0;
 
-  constructor(ping: () => Promise<void>, events: ContactEvents, clock: Clock, random: Random) {
+  constructor(ping: () => Promise<void>, events: ContactEvents, clock: Clock, random: Random, pingMs = PING_MS) {
+    this.#pingMs = pingMs;
     this.#ping = ping;
     this.#events = events;
     this.#clock = clock;
@@ -55,7 +57,7 @@ export class RegistryContact {
   start(): void {
     this.#closed = false;
     this.#heardMs = this.#clock.now();
-    this.#schedule(jittered(this.#random, PING_MS, 0.2));
+    this.#schedule(jittered(this.#random, this.#pingMs, 0.2));
   }
 
   close(): void {
@@ -70,7 +72,7 @@ export class RegistryContact {
     if (this.#failure === null) return;
     this.#failure = null;
     this.#backoff.reset();
-    this.#schedule(jittered(this.#random, PING_MS, 0.2));
+    this.#schedule(jittered(this.#random, this.#pingMs, 0.2));
     this.#events.back();
   }
 
@@ -87,7 +89,7 @@ export class RegistryContact {
   readonly #check = async (asked: boolean): Promise<void> => {
     this.#timer = null;
     const quietMs = this.#clock.now() - this.#heardMs;
-    if (this.isUp && !asked && quietMs < PING_MS / 2) return this.#schedule(PING_MS - quietMs);
+    if (this.isUp && !asked && quietMs < this.#pingMs / 2) return this.#schedule(this.#pingMs - quietMs);
     this.#isPinging = true;
     let failure: OperationError | null = null;
     try {
@@ -99,7 +101,7 @@ export class RegistryContact {
     if (this.#closed) return;
     if (failure === null) {
       this.heard();
-      this.#schedule(jittered(this.#random, PING_MS, 0.2));
+      this.#schedule(jittered(this.#random, this.#pingMs, 0.2));
       return;
     }
     const wasUp = this.isUp;

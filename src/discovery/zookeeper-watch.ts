@@ -15,6 +15,12 @@ export type ZookeeperFormat = Exclude<RecordFormat, 'grpc'> | 'dubbo' | 'auto';
 /** The list of a service's nodes is read again this often although nothing was told: a watch that was lost costs no more than that. */
 const CONFIRM_MS = 50_000;
 
+/**
+ * How long a change waits for others, in ms: when many sessions are over at once, their nodes go one after the other, and that must not look like
+ * endpoints that left one by one.
+ */
+const COALESCE_MS = 50;
+
 /** Nodes asked for at once: a service of 10 000 must not hold up the others, nor our own pings. */
 const MAX_READS = 500;
 
@@ -111,7 +117,7 @@ export class ZookeeperWatch implements ServiceWatch {
 
   readonly #onList = (): void => {
     this.#isListDirty = true;
-    this.#wake(this.#bucket.take());
+    this.#wake(COALESCE_MS + this.#bucket.take());
   };
 
   /** Reads in `delayMs`, or sooner when that was said before. */
@@ -143,7 +149,7 @@ export class ZookeeperWatch implements ServiceWatch {
       this.#reconnecting = false;
       this.#backoff.reset();
       this.#tell(wasReconnecting);
-      if (this.#hasDirty()) delayMs = this.#bucket.take();
+      if (this.#hasDirty()) delayMs = COALESCE_MS + this.#bucket.take();
     } catch (error) {
       if (this.#closed) return;
       delayMs = this.#backoff.next();
@@ -184,7 +190,7 @@ export class ZookeeperWatch implements ServiceWatch {
       isDirty: true,
       watcher: () => {
         known.isDirty = true;
-        this.#wake(this.#bucket.take());
+        this.#wake(COALESCE_MS + this.#bucket.take());
       },
     };
     return known;
@@ -207,7 +213,9 @@ export class ZookeeperWatch implements ServiceWatch {
   }
 
   #endpointOf(name: string, data: Buffer, { czxid }: NodeStat): RegistryEndpoint | null {
-    return readRecord(data, { name, generation: czxid.toString() }, this.#shared.format as RecordFormat | 'auto');
+    const { format } = this.#shared;
+    const formats = format === 'auto' || format === 'dubbo' ? null : [format];
+    return readRecord(data, { name, generation: czxid.toString() }, formats);
   }
 
   #forget(name: string): void {
