@@ -1,7 +1,7 @@
 import type Consul from 'consul';
+import { Backoff } from '../base/backoff.ts';
 import { OperationError } from '../base/errors.ts';
 import { formatHostPort } from '../base/literals.ts';
-import { Backoff } from '../base/backoff.ts';
 import type { ConsulTransport } from './consul-transport.ts';
 import type { Registered, Registration, RegistryContext } from './registry.ts';
 

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
 import { OperationError } from '../base/errors.ts';
+import type { ClientTls } from '../stores/client-tls.ts';
 
 /** Bodies beyond this size are refused: 10 000 endpoints with long metadata fit four times. */
 const MAX_BODY = 256 * 1024 * 1024;
@@ -28,14 +29,6 @@ export interface ConsulResponse {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
-export interface TransportTls {
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly serverName?: string;
-  readonly verify: boolean;
-}
-
 export interface TransportOptions {
   /** http://host:port or https://host:port */
   readonly origin: string;
@@ -43,7 +36,7 @@ export interface TransportOptions {
   /** Sockets at most over plain HTTP: Consul refuses the 201st of one client address. */
   readonly connections: number;
   /** PEM texts, already read. */
-  readonly tls: TransportTls;
+  readonly tls: ClientTls;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
+import { Backoff } from '../base/backoff.ts';
 import { OperationError } from '../base/errors.ts';
 import { jittered } from '../base/random.ts';
-import { Backoff } from '../base/backoff.ts';
 import { cleanSet, fingerprint } from './clean-set.ts';
 import { readConsulAnswer } from './consul-answer.ts';
 import type { ConsulResponse, ConsulTransport } from './consul-transport.ts';

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
 import Consul from 'consul';
@@ -6,8 +5,9 @@ import { z } from 'zod';
 import type { Kind } from '../base/catalog.ts';
 import { OperationError } from '../base/errors.ts';
 import { duration } from '../base/literals.ts';
+import { type ClientTls, clientTls, readClientTls } from '../stores/client-tls.ts';
 import { ConsulRegistration } from './consul-registration.ts';
-import { ConsulTransport, type TransportTls } from './consul-transport.ts';
+import { ConsulTransport } from './consul-transport.ts';
 import { ConsulWatch, type WatchShared } from './consul-watch.ts';
 import type {
   Registered,
@@ -39,16 +39,7 @@ const options = z.object({
     .boolean()
     .describe('let every Consul server answer, so that discovery outlives the loss of its leader')
     .prefault(true),
-  tls: z
-    .strictObject({
-      ca: z.string().describe('PEM file of the authorities to trust').optional(),
-      cert: z.string().describe('PEM file of the client certificate').optional(),
-      key: z.string().describe('PEM file of its key').optional(),
-      serverName: z.string().describe('name the certificate must carry').optional(),
-      verify: z.boolean().describe("check Consul's certificate").prefault(true),
-    })
-    .describe('for an https address')
-    .prefault({}),
+  tls: clientTls.describe('for an https address').prefault({}),
   connections: z
     .number()
     .int()
@@ -76,7 +67,7 @@ export class ConsulRegistry implements Registry {
   #transport: ConsulTransport | null = null;
   /** For registrations of our own; null until there is one. */
   #consul: Consul | null = null;
-  #tls: TransportTls = { verify: true };
+  #tls: ClientTls = { verify: true };
   /** Subscriptions made before `start`. */
   #waiting = new Map<RegistrySink, ServiceRef>();
   #subscriptions = new Map<RegistrySink, ConsulWatch>();
@@ -100,7 +91,7 @@ export class ConsulRegistry implements Registry {
   /** Rejects only when a TLS file cannot be read. */
   async start(): Promise<void> {
     const { address, token, connections, tls } = this.#options;
-    this.#tls = await readTls(tls);
+    this.#tls = await readClientTls(tls);
     if (this.#closed) return;
     this.#transport = new ConsulTransport({ origin: new URL(address).origin, token, connections, tls: this.#tls });
     this.#contact.start();
@@ -272,19 +263,6 @@ function isOrigin(text: string): boolean {
   return (
     url !== null && /^https?:$/.test(url.protocol) && url.pathname === '/' && url.search === '' && url.username === ''
   );
-}
-
-async function readTls(tls: ConsulOptions['tls']): Promise<TransportTls> {
-  const read = async (file: string | undefined) => {
-    if (file === undefined) return undefined;
-    try {
-      return await readFile(file, 'utf8');
-    } catch (cause) {
-      throw new OperationError('registry-tls', `the registry's TLS file ${file} cannot be read`, { cause });
-    }
-  };
-  const [ca, cert, key] = await Promise.all([read(tls.ca), read(tls.cert), read(tls.key)]);
-  return { ca, cert, key, serverName: tls.serverName, verify: tls.verify };
 }
 
 export const consulRegistry: Kind<Registry, RegistryContext> = {

@@ -52,7 +52,9 @@ const options = z.object({
     .prefault('/services/{service}/'),
   format: z
     .enum(['auto', 'json', 'grpc', 'plain'])
-    .describe("how endpoints are written: JSON with host and port, gRPC naming's JSON, host:port; auto tells them apart")
+    .describe(
+      "how endpoints are written: JSON with host and port, gRPC naming's JSON, host:port; auto tells them apart",
+    )
     .prefault('auto'),
   user: z.string().describe('who we are to etcd; empty for nobody').prefault(''),
   password: z.string().describe('of that user').prefault(''),

@@ -1,7 +1,7 @@
+import { Backoff } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import type { OperationError } from '../base/errors.ts';
 import { jittered, type Random } from '../base/random.ts';
-import { Backoff } from '../base/backoff.ts';
 
 /** While the registry is up and nothing else was heard, it is asked this often; a frozen one is found that much sooner than by its polls. */
 const PING_MS = 10_000;

@@ -1,5 +1,5 @@
 import { Backoff } from '../base/backoff.ts';
-import { OperationError } from '../base/errors.ts';
+import type { OperationError } from '../base/errors.ts';
 import type { NodeAccess } from '../stores/zookeeper/messages.ts';
 import type { ZookeeperSession } from '../stores/zookeeper/zookeeper-session.ts';
 import type { Registered, RegistryContext } from './registry.ts';

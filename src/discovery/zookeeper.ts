@@ -52,7 +52,9 @@ const options = z.object({
   auth: z.string().describe('user:password, sent as digest').prefault(''),
   session: duration()
     .refine((ms) => ms >= 1000 && ms <= 300_000, { error: 'a session lasts 1s…5m without a word' })
-    .describe('how long ZooKeeper keeps our session when it does not hear from us; a server silent for two thirds of it is left')
+    .describe(
+      'how long ZooKeeper keeps our session when it does not hear from us; a server silent for two thirds of it is left',
+    )
     .prefault('10s'),
   tls: orOff(clientTls).describe('off, or the files of a TLS connection').prefault('off'),
 });
@@ -150,7 +152,8 @@ export class ZookeeperRegistry implements Registry {
   }
 
   #connected(isNew: boolean): void {
-    if (this.#isLost) this.#context.log('info', 'registry is back', { registry: this.#context.name, isNewSession: isNew });
+    if (this.#isLost)
+      this.#context.log('info', 'registry is back', { registry: this.#context.name, isNewSession: isNew });
     this.#isLost = false;
     for (const watch of this.#watches) watch.connected(isNew, this.#watches.spread());
     for (const registration of this.#registrations) registration.connected();
@@ -174,7 +177,7 @@ export class ZookeeperRegistry implements Registry {
 
 export const zookeeperRegistry: Kind<Registry, RegistryContext> = {
   kind: 'zookeeper',
-  summary: "services in ZooKeeper, as Curator, nerve, Dubbo or plain host:port keep them",
+  summary: 'services in ZooKeeper, as Curator, nerve, Dubbo or plain host:port keep them',
   options,
   create: (settings: ZookeeperOptions, context) => new ZookeeperRegistry(settings, context),
 };

@@ -8,10 +8,12 @@ import { registries } from '../../src/discovery/catalog.ts';
 import { RegistryServer } from '../../src/discovery/embedded/server.ts';
 import type { Registry } from '../../src/discovery/registry.ts';
 import { ConsulApp } from '../helpers/consul-app.ts';
+import { startEtcdDouble } from '../helpers/etcd-double.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { freePort } from '../helpers/ports.ts';
 import { RecordingSink } from '../helpers/recording-sink.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
+import { startZookeeperDouble } from '../helpers/zookeeper-double.ts';
 
 /** A registry of one kind with a world around it: the service `web` has the endpoints 9001 and 9002. */
 interface World {
@@ -72,6 +74,34 @@ const worlds: Record<string, () => Promise<World>> = {
       async close() {
         await registry.close();
         await directory.close();
+      },
+    };
+  },
+  async zookeeper() {
+    const server = await startZookeeperDouble();
+    for (const port of [9001, 9002]) server.put(`/services/web/${port}`, `127.0.0.1:${port}`);
+    const registry = create({ kind: 'zookeeper', address: `127.0.0.1:${server.port}` });
+    return {
+      registry,
+      change: async () => server.put('/services/web/9003', '127.0.0.1:9003'),
+      outage: () => server.close(),
+      async close() {
+        await registry.close();
+        await server.close();
+      },
+    };
+  },
+  async etcd() {
+    const server = await startEtcdDouble();
+    for (const port of [9001, 9002]) server.put(`/services/web/${port}`, `127.0.0.1:${port}`);
+    const registry = create({ kind: 'etcd', address: server.address });
+    return {
+      registry,
+      change: async () => server.put('/services/web/9003', '127.0.0.1:9003'),
+      outage: () => server.close(),
+      async close() {
+        await registry.close();
+        await server.close();
       },
     };
   },

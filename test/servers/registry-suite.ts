@@ -295,10 +295,9 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
       world.thaw();
       await eventually(() => seen.feed.state.error === null, { timeoutMs: 15_000 });
       await registerAll('frozen', [9001, 9002, 9003, 9004]);
-      await eventually(
-        () => expect(ports(seen.set)).toEqual(['9001 up', '9002 up', '9003 up', '9004 up']),
-        { timeoutMs: 10_000 },
-      );
+      await eventually(() => expect(ports(seen.set)).toEqual(['9001 up', '9002 up', '9003 up', '9004 up']), {
+        timeoutMs: 10_000,
+      });
       expect(seen.smallest).toBe(3);
     });
 

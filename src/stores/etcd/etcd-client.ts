@@ -59,7 +59,15 @@ export class EtcdClient {
       connections: 16,
       pipelining: 1,
       allowH2: false,
-      connect: { timeout: options.timeoutMs, keepAliveInitialDelay: 15_000, ca, cert, key, servername, rejectUnauthorized },
+      connect: {
+        timeout: options.timeoutMs,
+        keepAliveInitialDelay: 15_000,
+        ca,
+        cert,
+        key,
+        servername,
+        rejectUnauthorized,
+      },
     });
   }
 
@@ -175,7 +183,7 @@ export class EtcdClient {
       // A token is forgotten after five minutes without use, and by a server that restarts.
       const isOld = error instanceof OperationError && error.code === 'registry-token';
       if (!isOld || first === null) throw error;
-      this.#token = null;
+      if (this.#token === first) this.#token = null;
       return await this.#send(origin, path, body, signal, await this.#tokenAt(origin, signal));
     }
   }
@@ -183,15 +191,19 @@ export class EtcdClient {
   async #tokenAt(origin: string, signal: AbortSignal): Promise<string> {
     const { user: name, password } = this.#options;
     if (name === '') return '';
-    const token = (this.#token ??= this.#send(origin, '/v3/auth/authenticate', { name, password }, signal, '').then(
-      async (answer) => ((await answer.json()) as { token: string }).token,
-    ));
+    this.#token ??= this.#authenticate(origin, { name, password }, signal);
+    const token = this.#token;
     try {
       return await token;
     } catch (error) {
-      this.#token = null;
+      if (this.#token === token) this.#token = null;
       throw error;
     }
+  }
+
+  async #authenticate(origin: string, who: object, signal: AbortSignal): Promise<string> {
+    const answer = await this.#send(origin, '/v3/auth/authenticate', who, signal, '');
+    return ((await answer.json()) as { token: string }).token;
   }
 
   async #send(origin: string, path: string, body: object, signal: AbortSignal, token: string) {
@@ -259,7 +271,10 @@ function toOperationError(error: unknown, origin: string): OperationError {
   if (error instanceof OperationError) return error;
   const { name, code, message } = error as { name?: string; code?: string; message?: string };
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_CONNECT_TIMEOUT' || name === 'TimeoutError')
-    return new OperationError('registry-timeout', `${origin} does not answer in time`, { retryable: true, cause: error });
+    return new OperationError('registry-timeout', `${origin} does not answer in time`, {
+      retryable: true,
+      cause: error,
+    });
   const why =
     code === 'ECONNREFUSED' ? 'refuses connections' : `cannot be reached: ${message || code || String(error)}`;
   return new OperationError('registry-unreachable', `${origin} ${why}`, { retryable: true, cause: error });

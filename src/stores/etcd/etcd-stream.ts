@@ -21,7 +21,12 @@ export interface StreamEvents {
 
 interface RawChange {
   readonly type?: string;
-  readonly kv: { readonly key: string; readonly value?: string; readonly create_revision?: string; readonly mod_revision?: string };
+  readonly kv: {
+    readonly key: string;
+    readonly value?: string;
+    readonly create_revision?: string;
+    readonly mod_revision?: string;
+  };
 }
 
 interface Line {

@@ -64,14 +64,7 @@ export interface Handshake {
 
 export function connectFrame({ lastZxid, timeoutMs, sessionId, password }: Handshake): Buffer {
   // Not willing to be served by a read-only server: what it says may be long out of date.
-  return new JuteWriter()
-    .int(0)
-    .long(lastZxid)
-    .int(timeoutMs)
-    .long(sessionId)
-    .bytes(password)
-    .bool(false)
-    .frame();
+  return new JuteWriter().int(0).long(lastZxid).int(timeoutMs).long(sessionId).bytes(password).bool(false).frame();
 }
 
 export function readEstablished(frame: Buffer): Established {

@@ -216,6 +216,8 @@ export class ZookeeperSession {
       connection.end();
       this.#connection = null;
       this.#forget();
+      // This server answers: the new session begins with it.
+      this.#next--;
       this.#schedule(0);
       return;
     }
@@ -254,8 +256,7 @@ export class ZookeeperSession {
       if (now - this.#connectedMs > RECONNECT_MAX_MS) this.#backoff.reset();
       this.#lostMs = now;
       this.#events.disconnected(error);
-    }
-    this.#failures++;
+    } else this.#failures++;
     if (connection.wasDismissed) this.#dismissals++;
     // A server that lost its data refuses everybody who has seen more than it knows, for ever: then a session that must be over by now is given up.
     const isHopeless = this.#dismissals > address.servers.length && clock.now() - this.#lostMs > timeoutMs;
@@ -344,7 +345,8 @@ function check(failure: number, act: string): void {
   if (failure === Failure.NONE) return;
   if (failure === Failure.NO_AUTH || failure === Failure.INVALID_ACL)
     throw new OperationError('registry-denied', `ZooKeeper does not let us ${act}; set the registry's auth`);
-  if (failure === Failure.NO_NODE) throw new OperationError('registry-unknown', `cannot ${act}: a node above is missing`);
+  if (failure === Failure.NO_NODE)
+    throw new OperationError('registry-unknown', `cannot ${act}: a node above is missing`);
   if (failure === Failure.SESSION_EXPIRED)
     throw new OperationError('registry-unreachable', `the session is over; cannot ${act}`, { retryable: true });
   throw new OperationError('registry-error', `ZooKeeper refuses to ${act} (code ${failure})`, {
