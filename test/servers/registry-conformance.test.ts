@@ -210,6 +210,47 @@ describe.each(targets)('the registry as $name', ({ skip, start }) => {
       await ask('PUT', '/v1/agent/service/deregister/probed');
     });
 
+    it('wakes a query for a key by its change and deletion, not by another key', async () => {
+      await ask('PUT', '/v1/kv/waited/mine', 'v1');
+      const { index } = await ask('GET', '/v1/kv/waited/mine');
+      const changed = ask('GET', `/v1/kv/waited/mine?index=${index}&wait=20s`);
+      await ask('PUT', '/v1/kv/waited/mine', 'v1');
+      await ask('PUT', '/v1/kv/waited/other', 'x');
+      expect(await Promise.race([changed, later(200, 'still waiting')])).toBe('still waiting');
+      await ask('PUT', '/v1/kv/waited/mine', 'v2');
+      const reply = (await changed) as RegistryReply;
+      expect(Buffer.from(reply.json[0].Value, 'base64').toString()).toBe('v2');
+      expect(reply.index).toBeGreaterThan(index);
+      const deleted = ask('GET', `/v1/kv/waited/mine?index=${reply.index}&wait=20s`);
+      await ask('DELETE', '/v1/kv/waited/mine');
+      expect(await deleted).toMatchObject({ status: 404, text: '' });
+    });
+
+    it('wakes a query for a missing key when it comes, and one for a prefix when a key under it goes', async () => {
+      await ask('PUT', '/v1/kv/tree/a', '1');
+      await ask('PUT', '/v1/kv/tree/b', '2');
+      const missing = await ask('GET', '/v1/kv/tree/c');
+      expect(missing.status).toBe(404);
+      const coming = ask('GET', `/v1/kv/tree/c?index=${missing.index}&wait=20s`);
+      await ask('PUT', '/v1/kv/tree/c', '3');
+      await eventually(async () => (await coming).status === 200 || (await ask('GET', '/v1/kv/tree/c')).status === 200);
+      const { index } = await ask('GET', '/v1/kv/tree?recurse');
+      const going = ask('GET', `/v1/kv/tree?keys&index=${index}&wait=20s`);
+      await ask('DELETE', '/v1/kv/tree/b');
+      const reply = await going;
+      expect(reply.json).toEqual(['tree/a', 'tree/c']);
+      expect(reply.index).toBeGreaterThan(index);
+    });
+
+    it('lets one of many writers with the same index through', async () => {
+      await ask('PUT', '/v1/kv/raced', 'start');
+      const [{ ModifyIndex }] = (await ask('GET', '/v1/kv/raced')).json;
+      const writers = Array.from({ length: 8 }, (_, i) => ask('PUT', `/v1/kv/raced?cas=${ModifyIndex}`, `writer ${i}`));
+      const won = (await Promise.all(writers)).map((reply) => reply.json);
+      expect(won.filter(Boolean)).toHaveLength(1);
+      expect((await ask('GET', '/v1/kv/raced?raw')).text).toBe(`writer ${won.indexOf(true)}`);
+    });
+
     it('serves the npm client: register, list, heartbeat, watch, leave', async () => {
       const { hostname, port } = new URL(target.address);
       const client = new Consul({ host: hostname, port: Number(port) });

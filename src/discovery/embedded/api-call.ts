@@ -71,6 +71,14 @@ export class ApiCall {
     this.#response.end(body);
   }
 
+  /** Bytes that a client gave us: no browser is to make anything of them. */
+  raw(body: Buffer, headers: readonly string[]): void {
+    const harmless = ['Content-Security-Policy', 'sandbox', 'X-Content-Type-Options', 'nosniff'];
+    const content = ['Content-Type', 'text/plain', 'Content-Length', String(body.length)];
+    this.#response.writeHead(200, ['Vary', 'Accept-Encoding', ...headers, ...harmless, ...content]);
+    this.#response.end(body);
+  }
+
   json(answer: Answer, status = 200, headers: readonly string[] = []): void {
     const gzip = this.#acceptsGzip() ? answer.gzip() : null;
     const body = gzip ?? answer.body;
@@ -82,11 +90,11 @@ export class ApiCall {
 
   /** The body as a JSON object. */
   async fields(): Promise<Fields> {
-    return parseObject(await this.#body());
+    return parseObject(await this.body());
   }
 
-  /** What is too long is read on for a while and dropped: an answer sent into a stream that still comes is lost to a reset. */
-  async #body(): Promise<Buffer> {
+  /** What was sent. What is too long is read on for a while and dropped: an answer sent into a stream that still comes is lost to a reset. */
+  async body(): Promise<Buffer> {
     const chunks: Buffer[] = [];
     let length = 0;
     for await (const chunk of this.#request) {

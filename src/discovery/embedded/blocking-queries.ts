@@ -24,6 +24,10 @@ export interface View {
   exists(): boolean;
   /** What is answered, as Consul shapes it. */
   render(): unknown;
+  /** Set where Consul does not tell how consistent an answer is. */
+  readonly hidesConsistency?: true;
+  /** Answers in another form than JSON of what is rendered; true when it did. */
+  send?(headers: readonly string[]): boolean;
 }
 
 /** Answers reads of the catalog: at once, or when the index has passed the one the client knows. */
@@ -90,10 +94,8 @@ export class BlockingQueries {
   }
 
   #send(call: ApiCall, view: View): void {
-    const { answer, hit } = this.#answerOf(call, view);
+    const consistency = call.flag('stale') ? 'stale' : call.flag('consistent') ? 'consistent' : 'leader';
     const headers = [
-      'X-Consul-Effective-Consistency',
-      call.flag('stale') ? 'stale' : call.flag('consistent') ? 'consistent' : 'leader',
       'X-Consul-Index',
       String(view.index()),
       'X-Consul-Knownleader',
@@ -101,6 +103,9 @@ export class BlockingQueries {
       'X-Consul-Lastcontact',
       '0',
     ];
+    if (view.hidesConsistency !== true) headers.unshift('X-Consul-Effective-Consistency', consistency);
+    if (view.send?.(headers) === true) return;
+    const { answer, hit } = this.#answerOf(call, view);
     if (call.flag('cached')) headers.push('X-Cache', hit ? 'HIT' : 'MISS', ...(hit ? ['Age', '0'] : []));
     call.json(answer, 200, headers);
   }

@@ -1,3 +1,4 @@
+import type { KeyValue } from './key-values.ts';
 import type { CheckRecord, NodeRecord, ServiceRecord } from './records.ts';
 
 /** What is written down of a record; `null` in place of one says that it is gone. */
@@ -6,6 +7,7 @@ export interface Journal {
   service(node: string, id: string, record: ServiceRecord | null): void;
   /** `statusOnly`: may be lost in a crash, so nobody waits for it. */
   check(node: string, id: string, record: CheckRecord | null, statusOnly: boolean): void;
+  keyValue(key: string, entry: KeyValue | null): void;
   /** Indexes up to and including this one are in use. */
   index(index: number): void;
   /** Resolves when everything that matters so far is on disk, or cannot be brought there. Never rejects. */
@@ -19,6 +21,7 @@ export const noJournal: Journal = {
   node() {},
   service() {},
   check() {},
+  keyValue() {},
   index() {},
   committed: () => done,
 };

@@ -61,6 +61,12 @@ export class RegistryState {
     return this.topics.indexOf(this.nodes.has(name) ? topicOf.node(name) : topicOf.nodes);
   }
 
+  /** The index of a change that is kept elsewhere. */
+  takeIndex(): number {
+    this.#begin();
+    return this.#next();
+  }
+
   /** Several calls as one change: what `act` does has one index. */
   asOne<T>(act: () => T): T {
     this.#stamp = 0;

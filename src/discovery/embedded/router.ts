@@ -27,6 +27,10 @@ export class Router {
     this.#add('PUT', path, handler);
   }
 
+  delete(path: string, handler: Handler): void {
+    this.#add('DELETE', path, handler);
+  }
+
   /** Whatever the method. */
   any(path: string, handler: Handler): void {
     for (const method of ['GET', 'PUT', 'POST', 'DELETE', 'HEAD']) this.#add(method, path, handler);

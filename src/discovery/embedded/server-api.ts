@@ -47,9 +47,6 @@ export function serveServer(router: Router, parts: ApiParts, host: () => string)
 
   router.get('/v1/coordinate/nodes', (call) => answer(call, []));
 
-  router.any('/v1/kv/', () => {
-    throw new ApiError(404, 'this registry keeps services only: it has no key/value store');
-  });
   router.any('/v1/acl/', () => {
     throw new ApiError(401, 'ACL support disabled');
   });

@@ -13,6 +13,8 @@ import { CheckRunner, type CheckRunnerOptions } from './check-runner.ts';
 import { CheckTargets } from './check-targets.ts';
 import { serveHealth } from './health-api.ts';
 import { type Journal, noJournal } from './journal.ts';
+import { KeyValues } from './key-values.ts';
+import { serveKeyValues } from './kv-api.ts';
 import { RegistryState } from './registry-state.ts';
 import { Router } from './router.ts';
 import { serveServer } from './server-api.ts';
@@ -40,8 +42,8 @@ export interface RegistryServerOptions {
 export type RegistryServerContext = Omit<RegistryContext, 'name'>;
 
 /**
- * The built-in registry: services, health checks and blocking queries over Consul's HTTP API, for places that have no Consul. One server, no
- * cluster, no key/value store, no access control: bind it where only registrants and proxies reach it. `app` and `evenkeel registry` make one.
+ * The built-in registry: services, health checks, keys and values, and blocking queries over Consul's HTTP API, for places that have no Consul.
+ * One server, no cluster, no sessions, no access control: bind it where only registrants and proxies reach it. `app` and `evenkeel registry` make one.
  */
 export class RegistryServer {
   readonly #options: RegistryServerOptions;
@@ -120,7 +122,8 @@ export class RegistryServer {
     );
     this.#runner = runner;
     state.observe(runner);
-    if (content !== null) this.#restore(state, content);
+    const keyValues = new KeyValues(state, journal);
+    if (content !== null) this.#restore(state, keyValues, content);
 
     const parts: ApiParts = {
       state,
@@ -135,13 +138,15 @@ export class RegistryServer {
     serveAgentHealth(router, parts);
     serveHealth(router, parts);
     serveCatalog(router, parts);
+    serveKeyValues(router, parts, keyValues);
     serveServer(router, parts, () => this.address.host);
     return router;
   }
 
-  #restore(state: RegistryState, content: StoreContent): void {
-    const { nodes, services, checks, unreadable } = restoredRecords(content.rows, this.#context.clock.now());
+  #restore(state: RegistryState, keyValues: KeyValues, content: StoreContent): void {
+    const { nodes, services, checks, unreadable, ...rest } = restoredRecords(content.rows, this.#context.clock.now());
     state.restore(nodes, services, checks);
+    keyValues.restore(rest.keyValues);
     if (unreadable.length > 0)
       this.#context.log('warn', 'registry left out stored records that cannot be read', { records: unreadable });
     if (services.length > 0) this.#context.log('info', 'registry restored its services', { services: services.length });

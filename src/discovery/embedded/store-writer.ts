@@ -7,7 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 
 /** What a row holds; the key is unique in its kind. */
 export interface StoredRow {
-  readonly kind: 'node' | 'service' | 'check' | 'meta';
+  readonly kind: 'node' | 'service' | 'check' | 'kv' | 'meta';
   readonly key: string;
   /** JSON; null deletes the row. */
   readonly json: string | null;

@@ -1,8 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import type { Journal } from './journal.ts';
+import type { KeyValue } from './key-values.ts';
 import type { CheckRecord, NodeRecord, ServiceRecord } from './records.ts';
 import type { OpenedMessage, StoredRow, WriterMessage } from './store-writer.ts';
-import { checkRow, instanceKey, nodeRow, serviceRow } from './stored-records.ts';
+import { checkRow, instanceKey, keyValueRow, nodeRow, serviceRow } from './stored-records.ts';
 
 /** Indexes are reserved in blocks: what is on disk is always above what was given out. */
 export const INDEX_BLOCK = 10_000;
@@ -106,6 +107,10 @@ export class Store implements Journal {
 
   check(node: string, id: string, record: CheckRecord | null, statusOnly: boolean): void {
     this.#mark('check', instanceKey(node, id), record === null ? null : () => checkRow(record), !statusOnly);
+  }
+
+  keyValue(key: string, entry: KeyValue | null): void {
+    this.#mark('kv', key, entry === null ? null : () => keyValueRow(entry));
   }
 
   index(index: number): void {

@@ -1,3 +1,4 @@
+import type { KeyValue } from './key-values.ts';
 import type { CheckRecord, CheckSpec, NodeRecord, ServiceRecord, ServiceSpec } from './records.ts';
 import type { StoredRow } from './store-writer.ts';
 
@@ -53,10 +54,23 @@ export function checkRow(check: CheckRecord): string {
   return JSON.stringify(row);
 }
 
+interface StoredKeyValue {
+  readonly value: string;
+  readonly flags: string;
+  readonly createIndex: number;
+  readonly modifyIndex: number;
+}
+
+export function keyValueRow({ value, flags, createIndex, modifyIndex }: KeyValue): string {
+  const row: StoredKeyValue = { value: value.toString('base64'), flags, createIndex, modifyIndex };
+  return JSON.stringify(row);
+}
+
 export interface RestoredRecords {
   readonly nodes: readonly NodeRecord[];
   readonly services: readonly ServiceRecord[];
   readonly checks: readonly CheckRecord[];
+  readonly keyValues: readonly KeyValue[];
   readonly unreadable: readonly string[];
 }
 
@@ -65,6 +79,7 @@ export function restoredRecords(rows: readonly StoredRow[], nowMs: number): Rest
   const nodes = new Map<string, NodeRecord>();
   const services = new Map<string, ServiceRecord>();
   const checks: CheckRecord[] = [];
+  const keyValues: KeyValue[] = [];
   const unreadable: string[] = [];
   const each = <T>(kind: StoredRow['kind'], take: (stored: T, row: StoredRow) => void) => {
     for (const row of rows) {
@@ -89,7 +104,10 @@ export function restoredRecords(rows: readonly StoredRow[], nowMs: number): Rest
     const service = spec.serviceId === '' ? null : present(services, instanceKey(node, spec.serviceId));
     checks.push({ ...rest, node: present(nodes, node), service, spec, statusSinceMs: nowMs });
   });
-  return { nodes: [...nodes.values()], services: [...services.values()], checks, unreadable };
+  each<StoredKeyValue>('kv', ({ value, ...rest }, { key }) => {
+    keyValues.push({ key, value: Buffer.from(value, 'base64'), ...rest });
+  });
+  return { nodes: [...nodes.values()], services: [...services.values()], checks, keyValues, unreadable };
 }
 
 function present<T>(records: ReadonlyMap<string, T>, key: string): T {

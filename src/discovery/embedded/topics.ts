@@ -21,6 +21,9 @@ export const topicOf = {
   nodes: 'nodes',
   services: 'services',
   checks: 'checks',
+  key: (name: string) => `key/${name}`,
+  /** Any key. */
+  keys: 'keys',
 } as const;
 
 /** Answers kept for one topic; more kinds of question than this start afresh. */

@@ -52,6 +52,23 @@ describe('a registry with a data directory', () => {
     expect((await second.ask('GET', '/v1/catalog/node/ext')).json.Node.Address).toBe('10.0.0.9');
   });
 
+  it('keeps keys and values, flags and indexes over a restart, deleted ones stay away', async () => {
+    const first = await start();
+    await first.ask('PUT', '/v1/kv/app/cfg?flags=18446744073709551615', 'value');
+    await first.ask('PUT', '/v1/kv/app/gone', 'x');
+    await first.ask('DELETE', '/v1/kv/app/gone');
+    const before = await first.ask('GET', '/v1/kv/app?recurse');
+    expect(before.text).toContain('"Flags":18446744073709551615');
+    await first.close();
+    const second = await start();
+    const after = await second.ask('GET', '/v1/kv/app?recurse');
+    expect(after.text).toBe(before.text);
+    expect(after.index).toBeGreaterThanOrEqual(before.index);
+    const [{ ModifyIndex }] = before.json;
+    expect((await second.ask('PUT', `/v1/kv/app/cfg?cas=${ModifyIndex}`, 'next')).json).toBe(true);
+    expect((await second.ask('GET', '/v1/kv/app/cfg')).index).toBeGreaterThan(before.index);
+  });
+
   it('never gives out an index twice: after a restart all are higher, removals included', async () => {
     const first = await start();
     await first.ask('PUT', '/v1/agent/service/register', { Name: 'web', ID: '1' });
