@@ -6,6 +6,7 @@ import { ConfigError, formatProblem, OperationError } from '../base/errors.ts';
 import { systemRandom } from '../base/random.ts';
 import { EventCounts } from '../telemetry/event-counts.ts';
 import { EventLog } from '../telemetry/event-log.ts';
+import type { LiveRoute } from '../telemetry/live-state.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/prometheus.ts';
 import { RecentTraffic } from '../telemetry/recent-traffic.ts';
@@ -171,6 +172,11 @@ export class ControlPlane implements Control {
   /** Addresses clients can use, by listener. */
   get addresses(): readonly { readonly name: string; readonly addresses: readonly string[] }[] {
     return this.#listeners.live.map(({ name, addresses }) => ({ name, addresses }));
+  }
+
+  /** What the routes have counted. */
+  get routes(): readonly LiveRoute[] {
+    return this.#state.routes;
   }
 
   /** Everything up to the first request: rejects with an OperationError when a port is busy or a registry cannot start. */

@@ -1,13 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { ConfigError, OperationError } from '../base/errors.ts';
+import { isStoreAddress } from '../centre/catalog.ts';
 import { createLog, type Logger } from '../telemetry/log.ts';
 import { catalogs } from './catalogs.ts';
+import { centreSource } from './centre-source.ts';
 import { ControlPlane } from './control-plane.ts';
 import { type LoadedDocument, loadDocument } from './document.ts';
 import { DocumentWatcher } from './document-watcher.ts';
 
 export interface RunOptions {
+  /** A file, or the address of a config centre. */
   readonly file: string;
+  /** What this proxy is called in a config centre. */
+  readonly name: string;
+  /** Directory of the last good version of a config centre's document. */
+  readonly state: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly version: string;
 }
@@ -18,27 +25,49 @@ export const Exit = { DONE: 0, FAILED: 1, USAGE: 2, CONFIG: 78 } as const;
 /** Time left for cutting after a second signal, before the process ends itself the hard way. */
 const LAST_RESORT_MS = 2000;
 
+/** Where the document comes from, and what keeps it up to date. */
+export interface DocumentSource {
+  /** Reads what is to be in force now. Throws a ConfigError. */
+  reread(): Promise<LoadedDocument>;
+  /** Told of the running proxy; returns what ends the watching. */
+  follow(plane: ControlPlane, log: Logger): { close(): Promise<void> };
+}
+
 /**
- * `evenkeel run`: from a file to a process that serves until it is told to end. Resolves with the exit status. Prints one line on stdout when it
+ * `evenkeel run`: from a document to a process that serves until it is told to end. Resolves with the exit status. Prints one line on stdout when it
  * is ready; everything else goes to the log on stderr.
  */
-export async function runProxy({ file, environment, version }: RunOptions): Promise<number> {
-  const reread = () => loadDocument(file, environment, catalogs);
+export async function runProxy(options: RunOptions): Promise<number> {
+  let source: DocumentSource;
   let document: LoadedDocument;
   try {
-    document = await reread();
+    source = isStoreAddress(options.file) ? await centreSource(options) : fileSource(options);
+    document = await source.reread();
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return Exit.CONFIG;
+    if (!(error instanceof ConfigError) && !(error instanceof OperationError)) throw error;
+    process.stderr.write(error instanceof ConfigError ? `${error.message}\n` : `evenkeel: ${error.message}\n`);
+    return error instanceof ConfigError || error.code === 'empty-centre' ? Exit.CONFIG : Exit.FAILED;
   }
   const { log, configure, flushSync } = await createLog(document.document.log);
-  const plane = new ControlPlane({ document, reread, log, configureLog: configure, version });
-  const watching = watchDocument(plane, file);
+  const plane = new ControlPlane({
+    document,
+    reread: source.reread,
+    log,
+    configureLog: configure,
+    version: options.version,
+  });
+  const watching = source.follow(plane, log);
   const status = await serve(plane, log);
-  watching.close();
+  await watching.close();
   flushSync();
   return status;
+}
+
+function fileSource({ file, environment }: RunOptions): DocumentSource {
+  return {
+    reread: () => loadDocument(file, environment, catalogs),
+    follow: (plane) => watchDocument(plane, file),
+  };
 }
 
 /** Starts a control plane, serves until a signal, ends it. Used by `run` and `demo`. */
@@ -70,7 +99,7 @@ export async function serve(
 }
 
 /** Reloads when the file changes, as long as the document in force says `runtime.watch`. */
-function watchDocument(plane: ControlPlane, file: string): { close(): void } {
+function watchDocument(plane: ControlPlane, file: string): { close(): Promise<void> } {
   let watcher: DocumentWatcher | null = null;
   const follow = ({ type }: { readonly type: string }) => {
     if (type !== 'ready' && type !== 'reloaded') return;
@@ -82,7 +111,7 @@ function watchDocument(plane: ControlPlane, file: string): { close(): void } {
   };
   const stop = plane.events.listen(follow);
   return {
-    close() {
+    async close() {
       stop();
       watcher?.close();
     },

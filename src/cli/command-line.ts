@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { checkCommand } from './check.ts';
+import { configCommand } from './config.ts';
 import { demoCommand } from './demo.ts';
 import { Exit } from './exit.ts';
 import { listCommand } from './list.ts';
@@ -27,6 +28,7 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
     demoCommand(end),
     registryCommand(terminal, end),
     workersCommand(terminal, end),
+    configCommand(terminal, end),
     listCommand(terminal, end),
     schemaCommand(terminal, end),
   ];

@@ -1,3 +1,5 @@
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { documentFile, withDocumentFile } from './document-file.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
@@ -7,9 +9,14 @@ import { programVersion } from './version.ts';
 export function runCommand(terminal: Terminal, end: (status: ExitStatus) => void): Command {
   return withDocumentFile(new Command('run'))
     .description('serve what a document says; SIGTERM drains, SIGHUP reloads')
+    .option('--name <name>', 'what this proxy is called in a config centre (default: the name of the machine)')
+    .option('--state <directory>', "where the last good version of a config centre's document is kept", 'data')
     .action(async (options) => {
       const { runProxy } = await import('../app/run.ts');
       const file = documentFile(options, terminal);
-      end(await runProxy({ file, environment: terminal.environment, version: programVersion() }));
+      const { environment, directory } = terminal;
+      const name = options.name ?? environment.EVENKEEL_NAME ?? hostname();
+      const state = resolve(directory, options.state);
+      end(await runProxy({ file, environment, name, state, version: programVersion() }));
     });
 }

@@ -6,6 +6,11 @@ const SECRET_VARIABLE = /TOKEN|PASS|SECRET|CREDENTIAL|AUTH|KEY/i;
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----/;
 export const MASK = '***';
 
+/** Whether a key's name says that its value is secret. */
+export function isSecretKey(key: string): boolean {
+  return SECRET_KEY.test(key);
+}
+
 /** Whether what stands at this path must not be shown: by its key's name, by its variable's name, or by what it holds. */
 export function isSecret(tree: DocumentTree, path: Path, value: unknown): boolean {
   if (typeof value === 'string' && PRIVATE_KEY.test(value)) return true;

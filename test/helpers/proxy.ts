@@ -11,6 +11,8 @@ const READY = /^evenkeel is ready: (.*)$/m;
 
 export interface ProxyOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Address of a config centre that holds the document: `document` is not read then. `name` is what the proxy is called there. */
+  readonly centre?: { readonly address: string; readonly name: string; readonly state: string };
   /** Opens the channel for `fault`. */
   readonly faults?: boolean;
 }
@@ -59,7 +61,10 @@ export async function startProxy(document: object | string, options: ProxyOption
   const directory = await temporaryDirectory('proxy');
   try {
     const file = await directory.write('evenkeel.yaml', textOf(document));
-    const child = await startProcess(process.execPath, [MAIN, 'run', '-c', file], {
+    const { centre } = options;
+    const source =
+      centre === undefined ? ['-c', file] : ['-c', centre.address, '--name', centre.name, '--state', centre.state];
+    const child = await startProcess(process.execPath, [MAIN, 'run', ...source], {
       cwd: directory.path,
       env: {
         EVENKEEL_TEST_HOOKS: options.faults === true ? '1' : undefined,

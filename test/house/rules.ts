@@ -5,7 +5,7 @@ import type { SourceFile } from './source-file.ts';
 export const FLOORS: readonly (readonly string[])[] = [
   ['base'],
   ['config', 'wire', 'endpoint', 'stores'],
-  ['discovery', 'scheduling', 'health'],
+  ['discovery', 'scheduling', 'health', 'centre'],
   ['pool'],
   ['middleware'],
   ['routing'],

@@ -1,0 +1,24 @@
+import { OperationError } from '../base/errors.ts';
+import { consulStore } from './consul-store.ts';
+import { directoryStore } from './directory-store.ts';
+import type { Store, StoreContext, StoreKind } from './store.ts';
+
+/** Every kind of store a config centre may live in. */
+export const stores: readonly StoreKind[] = [directoryStore, consulStore];
+
+/** Whether `-c` names a config centre and not a file. */
+export function isStoreAddress(text: string): boolean {
+  return /^[a-z][a-z0-9+]*:\/\//.test(text);
+}
+
+/** Throws an OperationError that names the kinds when the address is not right. Opens no connection. */
+export function openStore(text: string, context: StoreContext): Store {
+  const scheme = text.slice(0, text.indexOf(':'));
+  const kind = stores.find((one) => one.scheme === scheme);
+  const examples = stores.map(({ example }) => example).join(', ');
+  if (kind === undefined)
+    throw new OperationError('bad-store', `${scheme}:// is no config centre; there are ${examples}`);
+  if (!URL.canParse(text))
+    throw new OperationError('bad-store', `${text} is not an address; it should look like ${kind.example}`);
+  return kind.open(new URL(text), context);
+}
