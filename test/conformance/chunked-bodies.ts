@@ -55,6 +55,18 @@ export const BODIES: readonly BodyCase[] = [
     `3;${'a'.repeat(65)}\r\nabc\r\n0\r\n\r\n`,
     'chunk extensions are too long',
   ),
+  refuse(
+    '9112 7.1.1',
+    'extensions that are more than the payload and the limit, chunk by chunk',
+    `1;${'a'.repeat(63)}\r\nx\r\n`.repeat(17),
+    'chunk extensions are too long',
+  ),
+  accept(
+    '9112 7.1.1',
+    'extensions of many chunks that are less than their payload',
+    `${'8;abcdef\r\n12345678\r\n'.repeat(40)}0\r\n\r\n`,
+    '12345678'.repeat(40),
+  ),
   refuse('9112 7.1.1', 'endless extensions', `3;${'a'.repeat(300)}`, 'chunk extensions are too long'),
   refuse('9112 7.1.1', 'LF in an extension', '3;a\nabc\r\n0\r\n\r\n', BAD_EXTENSION),
   refuse('9112 7.1.1', 'CR in an extension', '3;a\rb\r\nabc\r\n0\r\n\r\n', 'chunk size is not followed by CRLF'),

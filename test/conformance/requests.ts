@@ -259,6 +259,8 @@ const TARGETS: readonly RequestCase[] = [
   ...['a', 'a:', ':443', 'a:443/', '/', '*', 'http://a:443/', 'u@a:443', 'a:99999', 'a:443?b', '[::1]'].map((text) =>
     refuse('9112 3.2.3', `CONNECT ${text}`, `CONNECT ${text} HTTP/1.1\r\nHost: a\r\n\r\n`),
   ),
+  refuse('9112 3.2', 'CONNECT to another host than Host says', 'CONNECT a:443 HTTP/1.1\r\nHost: b:443\r\n\r\n'),
+  refuse('9112 3.2', 'CONNECT to another port than Host says', 'CONNECT a:443 HTTP/1.1\r\nHost: a:80\r\n\r\n'),
   refuse('9112 3.2.3', 'authority-form without CONNECT', target('a:443')),
 ];
 
@@ -729,6 +731,7 @@ const CONNECTION: readonly RequestCase[] = [
     'transfer-encoding',
     'expect',
     'X-Forwarded-For',
+    'X-Forwarded-Prefix',
     'x-forwarded-proto',
     'x-forwarded-host',
     'x-forwarded-port',
@@ -775,8 +778,34 @@ const CONNECTION: readonly RequestCase[] = [
     expectContinue: true,
   }),
   accept('9110 10.1.1', 'Expect in another case', post('expect: 100-Continue'), { expectContinue: true }),
-  accept('9110 10.1.1', 'another expectation', post('Expect: more'), { expectContinue: false }),
-  accept('9110 10.1.1', 'Expect in HTTP/1.0 as none', old('Expect: 100-continue'), { expectContinue: false }),
+  accept('9110 10.1.1', 'Expect in HTTP/1.0 as none, not to be forwarded', old('Expect: 100-continue'), {
+    expectContinue: false,
+    lines: [
+      ['Host', 'a', 'HOST'],
+      ['Expect', '100-continue', 'NAMED_BY_CONNECTION'],
+    ],
+  }),
+  ...[
+    'more',
+    'y 100-continue',
+    '100-continue, more',
+    '100-continue;q=1',
+    '"100-continue"',
+    '',
+    '100',
+    '100-continu',
+  ].map((value) =>
+    refuse('9110 10.1.1', `the expectation "${value}"`, post(`Expect: ${value}`, 'Content-Length: 1'), 417),
+  ),
+  refuse('9110 10.1.1', 'Expect twice', post('Expect: 100-continue', 'Expect: 100-continue', 'Content-Length: 1')),
+  refuse('9110 9.3.8', 'TRACE with content', get('Content-Length: 1').replace('GET', 'TRACE')),
+  refuse('9110 9.3.8', 'TRACE with chunks', get('Transfer-Encoding: chunked').replace('GET', 'TRACE')),
+  refuse('9110 9.3.6', 'CONNECT with content', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 0\r\n\r\n'),
+  refuse(
+    '9110 9.3.6',
+    'CONNECT with chunks',
+    'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nTransfer-Encoding: chunked\r\n\r\n',
+  ),
 ];
 
 const KINDS: readonly RequestCase[] = [
@@ -827,6 +856,18 @@ const KINDS: readonly RequestCase[] = [
         ['X-Evenkeel-Attempt', '1', 'X_EVENKEEL'],
         ['Authorization', '1', 'AUTHORIZATION'],
       ] as never,
+    },
+  ),
+  accept(
+    '9110 7.6',
+    'names that begin like ours by their beginning',
+    get('X-Forwarded-Prefix: 1', 'x_forwarded_ssl: 1'),
+    {
+      lines: [
+        ['Host', 'a', 'HOST'],
+        ['X-Forwarded-Prefix', '1', 'X_FORWARDED_MORE'],
+        ['x_forwarded_ssl', '1', 'LOOKALIKE'],
+      ],
     },
   ),
 ];

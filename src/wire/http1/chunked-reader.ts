@@ -18,6 +18,8 @@ export interface ChunkedLimits {
 
 /** 52 bits, zeros in front included: safe as a number. */
 const SIZE_DIGITS = 13;
+/** How many times the limit of one chunk's extensions those of a body may exceed its payload. */
+const EXCESS = 16;
 const SEMICOLON = 0x3b;
 const EQUALS = 0x3d;
 const QUOTE = 0x22;
@@ -51,8 +53,7 @@ const NOT_IN_TRAILERS = new Set(
   `age authorization cache-control connection content-encoding content-length content-range content-type cookie date expect expires
    forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive location max-forwards pragma
    proxy-authenticate proxy-authentication-info proxy-authorization proxy-connection range retry-after set-cookie te trailer
-   transfer-encoding upgrade vary via warning www-authenticate x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto
-   x-real-ip`.split(/\s+/),
+   transfer-encoding upgrade vary via warning www-authenticate x-real-ip`.split(/\s+/),
 );
 
 /**
@@ -67,12 +68,15 @@ export class ChunkedReader {
   /** After ERROR: which rule was broken, for the log. */
   errorDetail = '';
 
-  readonly #limits: ChunkedLimits;
+  /** May be replaced between two bodies. */
+  limits: ChunkedLimits;
   #state: State = State.SIZE;
   /** Bytes of the chunk's payload still to come; while the size is read, the size so far. */
   #left = 0;
   #digits = 0;
   #extensionBytes = 0;
+  /** Bytes of extensions beyond those of payload, over all chunks so far. */
+  #excess = 0;
   /** The trailer section so far; null until a body has one. */
   #trailer: Buffer | null = null;
   #trailerLength = 0;
@@ -81,7 +85,7 @@ export class ChunkedReader {
   #partLength = 0;
 
   constructor(limits: ChunkedLimits) {
-    this.#limits = limits;
+    this.limits = limits;
   }
 
   reset(): void {
@@ -92,6 +96,7 @@ export class ChunkedReader {
     this.#left = 0;
     this.#digits = 0;
     this.#extensionBytes = 0;
+    this.#excess = 0;
     this.#trailer = null;
     this.#trailerLength = 0;
     this.#trailerLines = 0;
@@ -144,11 +149,12 @@ export class ChunkedReader {
           break;
         case State.SIZE_LF:
           if (byte !== Byte.LF) return this.#fail(p, 'chunk size is not followed by CRLF');
+          if (this.#extensionBytes > 0 && !this.#extensionsFit()) return this.#fail(p, 'chunk extensions are too long');
           this.#state = this.#left === 0 ? State.TRAILER_NAME : State.DATA;
           return p + 1;
         default:
           if (!this.#extensionByte(byte)) return this.#fail(p, 'malformed chunk extension');
-          if (byte !== Byte.CR && ++this.#extensionBytes > this.#limits.extensionBytes)
+          if (byte !== Byte.CR && ++this.#extensionBytes > this.limits.extensionBytes)
             return this.#fail(p, 'chunk extensions are too long');
       }
     }
@@ -156,9 +162,15 @@ export class ChunkedReader {
   }
 
   #beginExtension(): void {
-    this.#extensionBytes = 0;
     this.#partLength = 0;
     this.#state = State.EXTENSION_NAME;
+  }
+
+  /** A byte of payload in each chunk and a long extension with it: such a body costs everybody more than its sender. */
+  #extensionsFit(): boolean {
+    this.#excess = Math.max(0, this.#excess + this.#extensionBytes - this.#left);
+    this.#extensionBytes = 0;
+    return this.#excess <= this.limits.extensionBytes * EXCESS;
   }
 
   /** A step in `name`, `name=token` or `name="quoted"`, which ';' or CR ends. False when the byte does not fit. */
@@ -204,8 +216,8 @@ export class ChunkedReader {
       return p + 1;
     }
     if (this.#state === State.END_LF) return p + 1;
-    if (this.#trailerLength === this.#limits.trailerBytes) return this.#fail(p, 'trailers are too long');
-    if (this.#trailer === null) this.#trailer = Buffer.allocUnsafe(this.#limits.trailerBytes);
+    if (this.#trailerLength === this.limits.trailerBytes) return this.#fail(p, 'trailers are too long');
+    if (this.#trailer === null) this.#trailer = Buffer.allocUnsafe(this.limits.trailerBytes);
     this.#trailer[this.#trailerLength++] = byte;
     return p + 1;
   }
@@ -220,7 +232,7 @@ export class ChunkedReader {
           if (byte !== Byte.CR) return 'malformed trailer line';
           this.#state = State.END_LF;
         } else if (byte === Byte.COLON) {
-          if (++this.#trailerLines > this.#limits.trailers) return 'too many trailers';
+          if (++this.#trailerLines > this.limits.trailers) return 'too many trailers';
           this.#state = State.TRAILER_VALUE;
         } else return 'malformed trailer line';
         return '';
@@ -253,7 +265,7 @@ function keptTrailers(section: string): string {
     const colon = line.indexOf(':');
     const name = line.slice(0, colon);
     const folded = name.toLowerCase().replaceAll('_', '-');
-    if (colon < 0 || NOT_IN_TRAILERS.has(folded) || folded.startsWith('x-evenkeel-')) continue;
+    if (colon < 0 || NOT_IN_TRAILERS.has(folded) || /^x-(evenkeel|forwarded)-/.test(folded)) continue;
     kept += `${name}: ${line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '')}\r\n`;
   }
   return kept;

@@ -63,6 +63,7 @@ for (const kind of [
   Field.X_FORWARDED_PORT,
   Field.FORWARDED,
   Field.X_REAL_IP,
+  Field.X_FORWARDED_MORE,
   Field.X_EVENKEEL,
   Field.MAX_FORWARDS,
   Field.VIA,
@@ -75,7 +76,8 @@ for (const kind of [
  * is classified once. All offsets are into the buffer of the last call. Nothing is thrown and no text is made.
  */
 export class FieldSection {
-  readonly limits: HeadLimits;
+  /** May be replaced between two messages. */
+  limits: HeadLimits;
   /** Requests refuse a Connection header that names a field of framing or routing; responses keep such a field and go on. */
   readonly #isRequest: boolean;
 

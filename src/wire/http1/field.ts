@@ -2,7 +2,7 @@ import { bytesOf, TOKEN } from './byte-class.ts';
 
 /**
  * What a header line is to a proxy. Every line of a head gets one of these; lines of kind OTHER are carried as they are.
- * X_EVENKEEL is every name that begins with `x-evenkeel-`.
+ * X_EVENKEEL is every name that begins with `x-evenkeel-`, X_FORWARDED_MORE every one with `x-forwarded-` that has no kind of its own.
  * NAMED_BY_CONNECTION is a field that a Connection header of the same message names: hop-by-hop, not to be forwarded (RFC 9110 §7.6.1).
  * LOOKALIKE spells a field that framing or the proxy itself owns with '_' for '-' (`Content_Length`, `X_Forwarded_For`): to CGI-like
  * endpoints both are one variable, so it is best not forwarded.
@@ -41,6 +41,7 @@ export const Field = {
   X_EVENKEEL: 30,
   LOOKALIKE: 31,
   NAMED_BY_CONNECTION: 32,
+  X_FORWARDED_MORE: 33,
 } as const;
 export type Field = (typeof Field)[keyof typeof Field];
 
@@ -94,7 +95,9 @@ for (const field of [
 
 /** TOKEN with '_' folded into '-'. */
 const FOLDED = TOKEN.map((byte) => (byte === 0x5f ? 0x2d : byte));
-const PREFIX = bytesOf('x-evenkeel-');
+const OWN_PREFIX = bytesOf('x-evenkeel-');
+const FORWARDED_PREFIX = bytesOf('x-forwarded-');
+const X = 0x78;
 const STRIDE = 32;
 /** A perfect hash over length, first and last but one byte (found by search over the multipliers): one name a slot, or none. */
 const slotField = new Uint8Array(64);
@@ -111,7 +114,7 @@ for (const [name, field] of NAMES) {
 const lengthsByFirst = new Int32Array(256);
 for (let byte = 0; byte < 256; byte++) {
   for (const [name] of NAMES) if (name.charCodeAt(0) === TOKEN[byte]) lengthsByFirst[byte] |= 1 << name.length;
-  if (TOKEN[byte] === PREFIX[0]) lengthsByFirst[byte] |= -1 << (PREFIX.length + 1);
+  if (TOKEN[byte] === X) lengthsByFirst[byte] |= -1 << (OWN_PREFIX.length + 1);
 }
 
 function slotOf(length: number, first: number, lastButOne: number): number {
@@ -129,8 +132,14 @@ export function fieldOf(buf: Uint8Array, start: number, end: number): Field {
     if (!hasUnderscore(buf, start, end)) return field;
     return OWNED[field] === 1 ? Field.LOOKALIKE : Field.OTHER;
   }
-  if (first === 0x78 && length > PREFIX.length && foldsTo(buf, start, PREFIX, 0, PREFIX.length))
-    return hasUnderscore(buf, start, start + PREFIX.length) ? Field.LOOKALIKE : Field.X_EVENKEEL;
+  return first === X ? prefixedField(buf, start, length) : Field.OTHER;
+}
+
+function prefixedField(buf: Uint8Array, start: number, length: number): Field {
+  if (length > OWN_PREFIX.length && foldsTo(buf, start, OWN_PREFIX, 0, OWN_PREFIX.length))
+    return hasUnderscore(buf, start, start + OWN_PREFIX.length) ? Field.LOOKALIKE : Field.X_EVENKEEL;
+  if (length > FORWARDED_PREFIX.length && foldsTo(buf, start, FORWARDED_PREFIX, 0, FORWARDED_PREFIX.length))
+    return hasUnderscore(buf, start, start + FORWARDED_PREFIX.length) ? Field.LOOKALIKE : Field.X_FORWARDED_MORE;
   return Field.OTHER;
 }
 

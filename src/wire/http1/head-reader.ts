@@ -1,4 +1,4 @@
-import { readAuthority, sameAuthority } from './authority.ts';
+import { portOf, readAuthority, sameAuthority } from './authority.ts';
 import { Byte, bytesOf, equalsToken, isDigit, isSpace, TARGET, TARGET_PATH, TEXT, TOKEN } from './byte-class.ts';
 import { Field } from './field.ts';
 import { FieldSection, Phase } from './field-section.ts';
@@ -59,7 +59,7 @@ export class RequestHead extends FieldSection {
   /** The effective host with its port, as sent: the target's authority, else Host. Empty when an HTTP/1.0 request has none. */
   hostStart = 0;
   hostEnd = 0;
-  /** Expect: 100-continue in an HTTP/1.1 request (RFC 9110 §10.1.1). Other expectations are carried, not judged. */
+  /** Expect: 100-continue in an HTTP/1.1 request (RFC 9110 §10.1.1). Any other expectation, and a second one, is refused: who knows it less strictly waits, or does not. */
   expectContinue = false;
 
   #part: Part = Part.EMPTY_LINE;
@@ -210,6 +210,8 @@ export class RequestHead extends FieldSection {
     this.hostEnd = this.targetEnd;
     const nameEnd = readAuthority(buf, this.hostStart, this.hostEnd);
     if (nameEnd < 0 || this.hostEnd - nameEnd < 2) return this.#refuse('CONNECT without host:port');
+    // A Host without a port means this one.
+    this.#defaultPort = portOf(buf, nameEnd, this.hostEnd);
     return true;
   }
 
@@ -229,8 +231,16 @@ export class RequestHead extends FieldSection {
 
   protected override inspect(kind: Field, buf: Buffer, start: number, end: number): void {
     if (kind === Field.HOST) this.#host(buf, start, end);
-    else if (kind !== Field.EXPECT) super.inspect(kind, buf, start, end);
-    else if (this.minor === 1 && equalsToken(buf, start, end, CONTINUE)) this.expectContinue = true;
+    else if (kind === Field.EXPECT) this.#expect(buf, start, end);
+    else super.inspect(kind, buf, start, end);
+  }
+
+  /** RFC 9110 §10.1.1: 417 for what is not known; in HTTP/1.0 it is ignored, so it must not go on as HTTP/1.1 either. */
+  #expect(buf: Buffer, start: number, end: number): void {
+    if (this.minor === 0) this.kinds[this.headerCount - 1] = Field.NAMED_BY_CONNECTION;
+    else if (this.expectContinue) this.fail(400, 'bad-request', 'Expect is repeated');
+    else if (equalsToken(buf, start, end, CONTINUE)) this.expectContinue = true;
+    else this.fail(417, 'bad-request', 'expectation other than 100-continue');
   }
 
   /** RFC 9112 §3.2. In absolute-form RFC 9112 §3.2.2 would have Host ignored; another parser may not, so a difference is refused. */
@@ -238,17 +248,29 @@ export class RequestHead extends FieldSection {
     if (this.#hasHost) return this.fail(400, 'bad-request', 'Host is repeated');
     this.#hasHost = true;
     if (readAuthority(buf, start, end) < 0) return this.fail(400, 'bad-request', 'Host is not valid');
-    if (this.form === TargetForm.ABSOLUTE) {
-      if (!sameAuthority(buf, this.hostStart, this.hostEnd, start, end, this.#defaultPort))
-        this.fail(400, 'bad-request', 'Host differs from the target');
-    } else if (this.form !== TargetForm.AUTHORITY) {
+    if (this.form === TargetForm.ORIGIN || this.form === TargetForm.ASTERISK) {
       this.hostStart = start;
       this.hostEnd = end;
+    } else if (!sameAuthority(buf, this.hostStart, this.hostEnd, start, end, this.#defaultPort)) {
+      this.fail(400, 'bad-request', 'Host differs from the target');
     }
   }
 
   protected override finish(): void {
-    if (!this.#hasHost && this.minor === 1) this.fail(400, 'bad-request', 'Host is missing');
+    if (!this.#hasHost && this.minor === 1) return this.fail(400, 'bad-request', 'Host is missing');
+    // RFC 9110 §9.3.6, §9.3.8: neither has content, and who reads none would take it for the next request.
+    if ((this.method === Method.TRACE || this.method === Method.CONNECT) && (this.chunked || this.contentLength >= 0))
+      this.fail(400, 'bad-request', 'content in TRACE or CONNECT');
+  }
+
+  /** The path was brought to a form that ends at `pathEnd`: what follows it in the target moves up. */
+  shortenPath(buf: Buffer, pathEnd: number): void {
+    const by = this.pathEnd - pathEnd;
+    buf.copyWithin(pathEnd, this.pathEnd, this.targetEnd);
+    this.pathEnd = pathEnd;
+    this.queryStart -= by;
+    this.queryEnd -= by;
+    this.targetEnd -= by;
   }
 
   #pause(p: number): false {

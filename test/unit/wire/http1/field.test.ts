@@ -6,7 +6,7 @@ const of = (name: string) => {
   const bytes = Buffer.from(`x${name}:`, 'latin1');
   return fieldOf(bytes, 1, bytes.length - 1);
 };
-const SPECIAL = ['OTHER', 'X_EVENKEEL', 'LOOKALIKE', 'NAMED_BY_CONNECTION'];
+const SPECIAL = ['OTHER', 'X_EVENKEEL', 'LOOKALIKE', 'NAMED_BY_CONNECTION', 'X_FORWARDED_MORE'];
 /** The constants name the fields: X_FORWARDED_FOR is x-forwarded-for. */
 const KNOWN = new Map(
   Object.entries(Field)
@@ -20,8 +20,9 @@ function expected(name: string): number {
   const lower = name.toLowerCase();
   if (KNOWN.has(lower)) return KNOWN.get(lower) as number;
   if (lower.startsWith('x-evenkeel-') && lower.length > 11) return Field.X_EVENKEEL;
+  if (/^x-forwarded-./.test(lower)) return Field.X_FORWARDED_MORE;
   const folded = lower.replaceAll('_', '-');
-  if (OWNED.test(folded) || (folded.startsWith('x-evenkeel-') && folded.length > 11)) return Field.LOOKALIKE;
+  if (OWNED.test(folded) || /^x-(evenkeel|forwarded)-./.test(folded)) return Field.LOOKALIKE;
   return Field.OTHER;
 }
 
@@ -51,6 +52,7 @@ describe('fieldOf', () => {
     const name = fc.oneof(
       fc.string({ unit: letter, minLength: 1, maxLength: 30 }),
       fc.string({ unit: letter, maxLength: 40 }).map((tail) => `X-evenkeel${tail}`),
+      fc.string({ unit: letter, maxLength: 40 }).map((tail) => `x_Forwarded-${tail}`),
     );
     fc.assert(
       fc.property(name, (text) => {
@@ -65,6 +67,10 @@ describe('fieldOf', () => {
     expect(of('x-evenkeel-a')).toBe(Field.X_EVENKEEL);
     expect(of(`X-EVENKEEL-${'a'.repeat(200)}`)).toBe(Field.X_EVENKEEL);
     expect(of('x_evenkeel-a')).toBe(Field.LOOKALIKE);
+    expect(of('x-forwarded-')).toBe(Field.OTHER);
+    expect(of('X-Forwarded-Prefix')).toBe(Field.X_FORWARDED_MORE);
+    expect(of('x-forwarded-a_b')).toBe(Field.X_FORWARDED_MORE);
+    expect(of('x_forwarded_prefix')).toBe(Field.LOOKALIKE);
   });
 
   it('numbers the kinds without a gap, from 0, within what the tables hold', () => {
