@@ -6,13 +6,15 @@ import { TimerWheel } from '../base/timer-wheel.ts';
 import type { EndpointDelta } from '../endpoint/delta.ts';
 import { PoolWords } from '../endpoint/pool-words.ts';
 import { SlotTable } from '../endpoint/slots.ts';
-import { Listener } from '../listener/listener.ts';
+import { ClientCounts } from '../listener/client-counts.ts';
+import { type ConnectionLimits, Listener } from '../listener/listener.ts';
 import type { ListenerOptions } from '../listener/options.ts';
 import { TlsAcceptor } from '../listener/tls-acceptor.ts';
 import { middleware } from '../middleware/catalog.ts';
 import { Pool, type PoolContext } from '../pool/pool.ts';
 import { type BoundRoute, Http1Engine, type Http1Settings } from '../proxy/http1/engine.ts';
 import { UpstreamConnections } from '../proxy/http1/upstream-connections.ts';
+import { Via } from '../proxy/http1/via.ts';
 import { ListenerCells, REASONS } from '../proxy/listener-cells.ts';
 import { RouteCells } from '../routing/route-cells.ts';
 import { RouteTable } from '../routing/route-table.ts';
@@ -153,7 +155,7 @@ export class DataPlane {
     if (known !== undefined) {
       known.engine.settings = settings;
       this.#configureTls(known, options, configuration);
-      known.listener.limits = this.#limits(options);
+      known.listener.limits = this.#limits(one, known.listener.limits.clients);
       known.options = options;
       known.access?.flush();
       known.access = this.#access(options.name, known.listener.cells, configuration);
@@ -169,7 +171,7 @@ export class DataPlane {
       options.name,
       cells,
       engine,
-      this.#limits(options),
+      this.#limits(one, null),
       () => cells.rejected(this.#row, CONNECTIONS_REASON),
       (error) =>
         this.#options.post({ kind: 'listen-failed', listener: options.name, bind: '', message: error.message }),
@@ -219,28 +221,40 @@ export class DataPlane {
         dialer: this.#dialers.of(route.pool),
         cells: new RouteCells(rows, routes[i]),
         stages,
+        connect: route.connect,
       };
     });
     const { timeouts, limits } = options;
     return {
       listenerName: options.name,
-      table: new RouteTable(options.routes, () => 0),
+      table: new RouteTable(options.routes, () => 0, options.paths),
       routes: bound,
       trusted: trustList(options.trustForwarded),
+      via: options.via === null ? null : new Via(options.via),
       timeouts: {
         head: timeouts.head ?? 0,
         body: timeouts.body ?? 0,
         idle: timeouts.idle ?? 0,
         tunnel: timeouts.tunnel ?? 0,
       },
-      limits: { head: limits.head ?? 0, headers: limits.headers ?? 0, body: limits.body ?? 0 },
+      limits: {
+        head: limits.head ?? 0,
+        headers: limits.headers ?? 0,
+        target: limits.target ?? 0,
+        body: limits.body ?? 0,
+        bodyRate: limits.bodyRate ?? 0,
+        chunkExtensions: limits.chunkExtensions ?? 0,
+        trailers: limits.trailers ?? 0,
+      },
     };
   }
 
-  #limits({ limits }: ListenerOptions) {
+  #limits({ options: { limits }, clients }: WorkerListener, known: ClientCounts | null): ConnectionLimits {
     return {
       connections: limits.connections ?? 0,
       perClient: limits.connectionsPerClient ?? 0,
+      clients: clients === null || known?.buffer === clients ? known : new ClientCounts(this.#options.rows, clients),
+      row: this.#row,
       processIsFull: () => this.#isFull(),
     };
   }

@@ -1,3 +1,5 @@
+import { randomInt } from 'node:crypto';
+import { ClientCounts } from '../listener/client-counts.ts';
 import type { ListenerOptions } from '../listener/options.ts';
 import { ListenerCells } from '../proxy/listener-cells.ts';
 import { RouteCells } from '../routing/route-cells.ts';
@@ -9,6 +11,8 @@ import type { WorkerListener } from './messages.ts';
 interface Running {
   options: ListenerOptions;
   readonly cells: ListenerCells;
+  /** Made when connections per client are first limited, then kept. */
+  clients: ClientCounts | null;
   routes: readonly RouteCells[];
 }
 
@@ -66,8 +70,11 @@ export class ListenerSet {
       const routes = options.routes.map((route) => this.#cellsOfRoute(`${options.name}\0${route.name}\0${route.pool}`));
       const known = this.#listeners.get(options.name);
       if (known === undefined)
-        this.#listeners.set(options.name, { options, cells: new ListenerCells(this.#rows), routes });
+        this.#listeners.set(options.name, { options, cells: new ListenerCells(this.#rows), clients: null, routes });
       else Object.assign(known, { options, routes });
+      const running = this.#listeners.get(options.name) as Running;
+      if (options.limits.connectionsPerClient !== null)
+        running.clients ??= new ClientCounts(this.#rows, randomInt(-(2 ** 31), 2 ** 31));
     }
   }
 
@@ -104,8 +111,13 @@ export class ListenerSet {
   }
 
   forWorkers(): WorkerListener[] {
-    return [...this.#listeners.values()].map(({ options, cells, routes }) => {
-      return { options, cells: cells.buffer, routes: routes.map(({ buffer }) => buffer) };
+    return [...this.#listeners.values()].map(({ options, cells, clients, routes }) => {
+      return {
+        options,
+        cells: cells.buffer,
+        clients: clients?.buffer ?? null,
+        routes: routes.map(({ buffer }) => buffer),
+      };
     });
   }
 
@@ -130,7 +142,10 @@ export class ListenerSet {
 
   /** A worker died: its row is given back. */
   retire(row: number): void {
-    for (const { cells } of this.#listeners.values()) cells.retire(row);
+    for (const { cells, clients } of this.#listeners.values()) {
+      cells.retire(row);
+      clients?.retire(row);
+    }
     for (const cells of this.#routeCells.values()) cells.retire(row);
   }
 

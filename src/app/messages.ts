@@ -26,6 +26,8 @@ export interface WorkerPool {
 export interface WorkerListener {
   readonly options: ListenerOptions;
   readonly cells: SharedArrayBuffer;
+  /** Of `ClientCounts`; null where connections are not limited per client. */
+  readonly clients: SharedArrayBuffer | null;
   /** In the order of `options.routes`. */
   readonly routes: readonly SharedArrayBuffer[];
 }

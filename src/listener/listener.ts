@@ -1,6 +1,7 @@
 import { type BoundSocket, createServer, type Server, type Socket } from 'node:net';
 import type { ListenerCells } from '../proxy/listener-cells.ts';
 import type { Secured } from '../proxy/secured.ts';
+import type { ClientCounts } from './client-counts.ts';
 import type { TlsAcceptor } from './tls-acceptor.ts';
 
 /** What carries the bytes of a listener's connections: the HTTP/1.1 engine now, others later. */
@@ -19,8 +20,12 @@ export interface Engine {
 export interface ConnectionLimits {
   /** Of this listener, over all workers; 0 = none. */
   readonly connections: number;
-  /** Of one client address, in this worker; 0 = none. */
+  /** Of one client address, over all workers; 0 = none. */
   readonly perClient: number;
+  /** Where they are counted; null where nothing is. */
+  readonly clients: ClientCounts | null;
+  /** This worker's row in it. */
+  readonly row: number;
   /** Whether the process is at its own ceiling (`runtime.connections`). */
   readonly processIsFull: () => boolean;
 }
@@ -57,7 +62,6 @@ export class Listener {
   /** By address; more than one where the sockets of a worker that left came here. */
   readonly #servers = new Map<string, Server[]>();
   #closing: Closing[] = [];
-  readonly #perClient = new Map<string, number>();
   readonly #rejected: (reason: 'connections') => void;
   readonly #onListenError: (error: Error) => void;
   readonly #accept = (client: Socket) => this.#onConnection(client);
@@ -156,10 +160,11 @@ export class Listener {
 
   #onConnection(client: Socket): void {
     this.lastAcceptMs = performance.now();
-    const { connections, perClient, processIsFull } = this.limits;
+    const { connections, perClient, clients, processIsFull } = this.limits;
     if (processIsFull() || (connections > 0 && this.cells.connectionsActive >= connections))
       return this.#refuse(client);
-    if (perClient > 0 && !this.#countClient(client, perClient)) return this.#refuse(client);
+    if (perClient > 0 && clients !== null && !this.#countClient(client, perClient, clients))
+      return this.#refuse(client);
     if (this.isSecure && this.tls !== null) this.tls.accept(client);
     else this.engine.accept(client, null);
   }
@@ -176,16 +181,11 @@ export class Listener {
     else this.engine.refuse(client);
   }
 
-  #countClient(client: Socket, limit: number): boolean {
+  #countClient(client: Socket, limit: number, clients: ClientCounts): boolean {
+    const { row } = this.limits;
     const address = client.remoteAddress ?? '';
-    const count = this.#perClient.get(address) ?? 0;
-    if (count >= limit) return false;
-    this.#perClient.set(address, count + 1);
-    client.once('close', () => {
-      const left = (this.#perClient.get(address) ?? 1) - 1;
-      if (left === 0) this.#perClient.delete(address);
-      else this.#perClient.set(address, left);
-    });
+    if (clients.of(address) >= limit) return false;
+    if (clients.opened(row, address)) client.once('close', () => clients.closed(row, address));
     return true;
   }
 }

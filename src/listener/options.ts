@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { KindSettings } from '../base/catalog.ts';
 import { byteLimit, hostPort, limit, shown, timeout } from '../base/literals.ts';
+import { pathOptions } from '../routing/normal-path.ts';
 import { everythingTo, type RouteOptions, routeOptions } from '../routing/options.ts';
 
 /** `10.0.0.0/8`, `fd00::/8` or a single address; the output keeps the text. */
@@ -27,10 +28,16 @@ const timeouts = z.strictObject({
 
 const limits = z.strictObject({
   connections: limit().describe('clients connected at once; 0 = no limit').prefault(10_000),
-  connectionsPerClient: limit().describe('of one address at once; 0 = no limit').prefault(0),
+  connectionsPerClient: limit().describe('of one address at once, over all workers; 0 = no limit').prefault(0),
   head: byteLimit().describe("of a request's head; 0 = no limit").prefault('16KiB'),
   headers: limit().describe('header lines of a request; 0 = no limit').prefault(100),
+  target: byteLimit().describe("of a request's target; 0 = no limit but that of the head").prefault('8KiB'),
   body: byteLimit().describe("of a request's body; 0 = no limit").prefault(0),
+  bodyRate: byteLimit()
+    .describe('bytes a second that a request body must bring, over the body timeout; 0 = no limit')
+    .prefault(100),
+  chunkExtensions: byteLimit().describe('of one chunk; 0 = none are taken').prefault('4KiB'),
+  trailers: byteLimit().describe('of the section behind a chunked body; 0 = none are taken').prefault('16KiB'),
 });
 
 const certificate = z.strictObject({
@@ -59,6 +66,7 @@ const tls = z.strictObject({
 /** TLS of a listener. Where files are named, `loadDocument` has put their contents: PEM text, which is never shown or logged. */
 export type ListenerTls = z.output<typeof tls>;
 
+const VIA = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}(:\d{1,5})?$/;
 const LISTENER_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 
 /** Schema of one entry of `listeners:`. `middleware` is the catalog's schema of one stage. */
@@ -83,14 +91,24 @@ export function listenerOptions(middleware: z.ZodType<KindSettings>) {
         .array(network())
         .describe("whose X-Forwarded-* and Forwarded are believed and appended to; others' are replaced")
         .prefault([]),
+      via: z
+        .string()
+        .regex(VIA, {
+          error: (issue) =>
+            `${shown(issue.input)} cannot stand in Via; use letters, digits, _ . - (at most 63), and :PORT`,
+        })
+        .describe('the name by which Via shows this listener; a request that comes back with it is answered 508')
+        .optional(),
+      paths: pathOptions.describe('one form of a path, for routes and endpoints alike').prefault({}),
       timeouts: timeouts.describe('of the client side').prefault({}),
       limits: limits.describe('of the client side').prefault({}),
       routes: z.array(routeOptions(middleware)).min(1).describe('which pool serves what').optional(),
       pool: z.string().describe('short for one route that matches everything').optional(),
     })
     .transform(
-      ({ routes, pool, tls, proxyProtocol, ...rest }): ListenerOptions => ({
+      ({ routes, pool, tls, proxyProtocol, via, ...rest }): ListenerOptions => ({
         ...rest,
+        via: via ?? null,
         tls: tls ?? null,
         proxyProtocol: proxyProtocol ?? null,
         routes: routes ?? (pool === undefined ? [] : [everythingTo(pool)]),
@@ -108,6 +126,8 @@ export interface ListenerOptions {
   readonly proxyProtocol: { readonly from: readonly string[] } | null;
   /** Networks (`10.0.0.0/8`) or addresses. */
   readonly trustForwarded: readonly string[];
+  readonly via: string | null;
+  readonly paths: z.output<typeof pathOptions>;
   readonly timeouts: z.output<typeof timeouts>;
   /** Where `head` or `headers` is null the engine's own ceiling holds. */
   readonly limits: z.output<typeof limits>;

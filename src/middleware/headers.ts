@@ -18,6 +18,10 @@ const RESERVED = new Set([
   'te',
   'trailer',
   'keep-alive',
+  'proxy-connection',
+  'expect',
+  'max-forwards',
+  'via',
 ]);
 
 const edits = z

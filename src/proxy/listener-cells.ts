@@ -26,6 +26,7 @@ export const REASONS = [
   'middleware',
   'internal',
   'tls-handshake',
+  'loop',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

@@ -121,10 +121,14 @@ export function routeOptions(middleware: z.ZodType<KindSettings>) {
         .optional(),
       match: routeMatch.describe('which requests; none = every request').prefault({}),
       pool: z.string().describe('the pool that serves them'),
+      connect: z
+        .boolean()
+        .describe('whether CONNECT opens a tunnel to an endpoint of the pool, never to what the client names')
+        .prefault(false),
       middleware: z.array(middleware).describe('stages, in the order they see the request').prefault([]),
     })
-    .transform(({ name, match, pool, middleware }): RouteOptions => {
-      return { name: name ?? defaultRouteName(match), match, pool, middleware };
+    .transform(({ name, match, pool, connect, middleware }): RouteOptions => {
+      return { name: name ?? defaultRouteName(match), match, pool, connect, middleware };
     });
 }
 
@@ -134,6 +138,7 @@ export interface RouteOptions {
   readonly name: string;
   readonly match: RouteMatch;
   readonly pool: string;
+  readonly connect: boolean;
   readonly middleware: readonly KindSettings[];
 }
 
@@ -146,5 +151,5 @@ export function defaultRouteName(match: RouteMatch): string {
 /** The route that `pool: NAME` of a listener is short for. */
 export function everythingTo(pool: string): RouteOptions {
   const match: RouteMatch = { host: null, path: null, method: null, header: {}, query: {} };
-  return { name: defaultRouteName(match), match, pool, middleware: [] };
+  return { name: defaultRouteName(match), match, pool, connect: false, middleware: [] };
 }

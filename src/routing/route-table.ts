@@ -1,6 +1,7 @@
 import { ByteTable } from './byte-table.ts';
 import { comparedPath, isComparable, REFUSED } from './compared-path.ts';
 import { HostGroup } from './host-group.ts';
+import { normalPath, type PathRules } from './normal-path.ts';
 import type { PathMatch, RouteOptions } from './options.ts';
 import { type RequestValues, Route } from './route.ts';
 
@@ -19,6 +20,9 @@ const ROOT = Buffer.from('/');
 export class RouteTable {
   /** In the document's order, by `index`. */
   readonly routes: readonly Route[];
+  /** Where the path of the last `match` ends, now that it is in its normal form. */
+  pathEnd = 0;
+  readonly #rules: PathRules | null;
   readonly #hosts: ByteTable<HostGroup>;
   /** By `.suffix`. */
   readonly #suffixes: ByteTable<HostGroup>;
@@ -27,7 +31,9 @@ export class RouteTable {
   #path: Buffer = Buffer.alloc(4096);
   #isPathRefused = false;
 
-  constructor(options: readonly RouteOptions[], poolIndexOf: (name: string) => number) {
+  /** Without `rules` paths are compared, and stay as they came. */
+  constructor(options: readonly RouteOptions[], poolIndexOf: (name: string) => number, rules: PathRules | null = null) {
+    this.#rules = rules;
     this.routes = options.map((one, index) => new Route(one, index, poolIndexOf(one.pool)));
     const entries = options.flatMap(({ match }, i) =>
       (match.host ?? ['']).map((host) => ({ host, path: match.path, route: this.routes[i] })),
@@ -42,7 +48,7 @@ export class RouteTable {
 
   /**
    * The route of a request, or null. `host` may carry a port and a trailing dot, in any case; empty when there is none. `path` is without
-   * the query, as received; empty is `/`. `method` is an index into METHOD_LABELS. `values` may be null when no route asks for headers or
+   * the query, as received; empty is `/`. Where it is not in its normal form, that is written in its place, up to `pathEnd`. `method` is an index into METHOD_LABELS. `values` may be null when no route asks for headers or
    * the query. After null, `isPathRefused` tells a path that nobody should be asked for (400) from one that no route matches.
    */
   match(
@@ -55,6 +61,7 @@ export class RouteTable {
     values: RequestValues | null,
   ): Route | null {
     this.#isPathRefused = false;
+    this.pathEnd = pathEnd;
     let group: HostGroup | null = this.#groupOf(buf, hostStart, hostEnd);
     let path = buf;
     let start = pathStart;
@@ -65,7 +72,7 @@ export class RouteTable {
       end = 1;
     } else if (!isComparable(buf, start, end)) {
       if (end - start > this.#path.length) this.#path = Buffer.alloc(end - start);
-      const length = comparedPath(buf, start, end, this.#path);
+      const length = this.#comparedPath(buf, start, end);
       this.#isPathRefused = length === REFUSED;
       if (length === REFUSED) return null;
       path = this.#path;
@@ -79,7 +86,18 @@ export class RouteTable {
     return null;
   }
 
-  /** Whether the last `match` gave null because of a dot segment or `%00` in the path: answer 400, reason `bad-request`. */
+  #comparedPath(buf: Buffer, start: number, end: number): number {
+    const path = this.#path;
+    if (this.#rules !== null) {
+      const length = normalPath(buf, start, end, this.#rules, path);
+      if (length === REFUSED) return REFUSED;
+      path.copy(buf, start, 0, length);
+      this.pathEnd = start + length;
+    }
+    return comparedPath(buf, start, this.pathEnd, path);
+  }
+
+  /** Whether the last `match` gave null because of the path, one that servers read in different ways: answer 400, reason `bad-request`. */
   get isPathRefused(): boolean {
     return this.#isPathRefused;
   }

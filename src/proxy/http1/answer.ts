@@ -25,6 +25,7 @@ const REASON_PHRASES: Readonly<Record<number, string>> = {
   503: 'Service Unavailable',
   504: 'Gateway Timeout',
   505: 'HTTP Version Not Supported',
+  508: 'Loop Detected',
 };
 
 /** What the plain-text body says for each reason; the same words for everybody, nothing of the inside. */
@@ -53,6 +54,7 @@ const SENTENCES: Readonly<Record<Reason, string>> = {
   middleware: 'the request was refused',
   internal: 'an error happened here',
   'tls-handshake': 'no secure connection came about',
+  loop: 'this request has been here before',
 };
 
 export interface AnswerOptions {
@@ -71,7 +73,8 @@ export function formatAnswer(options: AnswerOptions): Buffer {
   const body = options.body ?? `${status} ${reason === null ? '' : SENTENCES[reason]}\n`;
   const bytes = Buffer.from(body);
   let head = `HTTP/1.1 ${status} ${REASON_PHRASES[status] ?? ''}\r\ndate: ${new Date().toUTCString()}\r\n`;
-  head += `content-type: text/plain; charset=utf-8\r\ncontent-length: ${bytes.length}\r\n`;
+  if (options.headers?.['content-type'] === undefined) head += 'content-type: text/plain; charset=utf-8\r\n';
+  head += `content-length: ${bytes.length}\r\n`;
   if (reason !== null) head += `x-evenkeel-reason: ${reason}\r\n`;
   if (status === 503 && (reason === 'limit' || reason === 'pending-timeout' || reason === 'connections'))
     head += 'retry-after: 1\r\n';

@@ -1,16 +1,17 @@
 import type { Socket } from 'node:net';
 import { WheelTimer } from '../../base/timer-wheel.ts';
 import { ChunkedReader, ChunkedStatus } from '../../wire/http1/chunked-reader.ts';
-import { HeadStatus, RequestHead, type ResponseHead } from '../../wire/http1/head-reader.ts';
+import { type HeadLimits, HeadStatus, RequestHead, type ResponseHead } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
 import type { Reason } from '../listener-cells.ts';
 import type { Secured } from '../secured.ts';
 import { formatAnswer } from './answer.ts';
 import { writeChunk, writeLastChunk } from './chunk-frame.ts';
 import type { Http1Engine, Http1Settings } from './engine.ts';
+import { plainAddress } from './forwarded-hops.ts';
 import type { HeaderEdits } from './header-edits.ts';
 import { Http1Exchange } from './http1-exchange.ts';
-import { BodyFraming, Persistence, writeResponseHead } from './response-head.ts';
+import { BodyFraming, Persistence, writeResponseHead, writeTunnelHead } from './response-head.ts';
 
 /** What the client is expected to send next. */
 const State = { IDLE: 0, HEAD: 1, BODY: 2, WAITING: 3, TUNNEL: 4, LINGER: 5, CLOSED: 6 } as const;
@@ -24,11 +25,10 @@ const COPY_MAX = 16 * 1024;
 const LINGER_MS = 2000;
 /** How long a client may take to fetch what is left of a last response in our own buffer: two reads at most. */
 const LAST_BYTES_MS = 60_000;
-const TARGET_MAX = 8 * 1024;
 /** The engine's own ceilings where the document sets no limit. */
 const HEAD_MAX = 64 * 1024;
 const HEADERS_MAX = 1000;
-const CHUNK_LIMITS = { extensionBytes: 4096, trailerBytes: 16 * 1024, trailers: 64 };
+const TRAILERS_MAX = 64;
 const EMPTY = Buffer.alloc(0);
 
 /** One client's connection: reads its requests one after the other, writes their responses in order. Owns one exchange, used again and again. */
@@ -42,7 +42,7 @@ export class ClientConnection {
   /** What holds for the request at hand. */
   settings: Http1Settings;
   /** Whether the peer is believed about the client's address. */
-  readonly trusted: boolean;
+  trusted: boolean;
   readonly #exchange: Http1Exchange;
   readonly #timer: WheelTimer;
   #chunked: ChunkedReader | null = null;
@@ -52,6 +52,9 @@ export class ClientConnection {
   #bodyBytes = 0;
   #paused = false;
   #touchedMs: number;
+  /** Since when, and from how many bytes of the request on, the rate of a body is measured. */
+  #measuredMs = 0;
+  #measuredBytes = 0;
   #closeAfter = false;
   #framing: BodyFraming = BodyFraming.NONE;
   #corked = false;
@@ -63,15 +66,9 @@ export class ClientConnection {
     this.socket = socket;
     this.secured = secured;
     this.settings = engine.settings;
-    const address = socket.remoteAddress ?? '';
-    this.peerAddress = address.startsWith('::ffff:') ? address.slice(7) : address;
+    this.peerAddress = plainAddress(socket.remoteAddress ?? '');
     this.trusted = isTrusted(engine.settings, this.peerAddress);
-    const { limits } = engine.settings;
-    this.head = new RequestHead({
-      headBytes: limits.head > 0 ? limits.head : HEAD_MAX,
-      headers: limits.headers > 0 ? limits.headers : HEADERS_MAX,
-      target: TARGET_MAX,
-    });
+    this.head = new RequestHead(headLimits(engine.settings));
     this.#exchange = new Http1Exchange(this);
     this.#timer = new WheelTimer(() => this.#onTimer());
     this.#touchedMs = engine.context.clock.now();
@@ -145,6 +142,7 @@ export class ClientConnection {
   }
 
   #readRequest(buf: Buffer): void {
+    if (this.#state === State.IDLE && this.settings !== this.engine.settings) this.#takeSettings();
     const status = this.head.read(buf, 0, buf.length);
     if (status === HeadStatus.COMPLETE) {
       this.#wheel.disarm(this.#timer);
@@ -162,8 +160,8 @@ export class ClientConnection {
 
   #begin(buf: Buffer): void {
     const { head, engine } = this;
-    this.settings = engine.settings;
-    this.#closeAfter = !head.keepAlive || engine.draining;
+    // A client whose CONNECT is refused may have sent bytes for the tunnel already: they must not be read as requests.
+    this.#closeAfter = !head.keepAlive || engine.draining || head.method === Method.CONNECT;
     this.#bodyBytes = 0;
     this.#remaining = head.contentLength > 0 ? head.contentLength : 0;
     const hasBody = head.chunked || this.#remaining > 0;
@@ -181,12 +179,26 @@ export class ClientConnection {
     exchange.begin(buf, !hasBody);
     if (!hasBody || this.#state !== State.BODY) return;
     this.#touchedMs = engine.context.clock.now();
+    this.#measure();
     this.#arm(this.settings.timeouts.body);
     if (bodyStart < buf.length) this.#readBody(buf, bodyStart);
   }
 
+  /** A reload: from the next request on the new document holds. */
+  #takeSettings(): void {
+    this.settings = this.engine.settings;
+    this.trusted = isTrusted(this.settings, this.peerAddress);
+    this.head.limits = headLimits(this.settings);
+    this.#chunked = null;
+  }
+
   #chunkedReader(): ChunkedReader {
-    this.#chunked ??= new ChunkedReader(CHUNK_LIMITS);
+    const { chunkExtensions, trailers } = this.settings.limits;
+    this.#chunked ??= new ChunkedReader({
+      extensionBytes: chunkExtensions,
+      trailerBytes: trailers,
+      trailers: TRAILERS_MAX,
+    });
     return this.#chunked;
   }
 
@@ -246,6 +258,7 @@ export class ClientConnection {
     if (!this.#paused) return;
     this.#paused = false;
     this.#touchedMs = this.engine.context.clock.now();
+    this.#measure();
     this.socket.resume();
   }
 
@@ -253,7 +266,7 @@ export class ClientConnection {
   sendInterim(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
     if (this.head.minor === 0) return;
     const writer = this.engine.responseWriter;
-    writeResponseHead(writer, head, buf, BodyFraming.NONE, Persistence.DEFAULT, edits);
+    writeResponseHead(writer, head, buf, BodyFraming.NONE, Persistence.DEFAULT, edits, this.settings.via);
     this.flush();
   }
 
@@ -264,7 +277,8 @@ export class ClientConnection {
     else if (head.contentLength >= 0) this.#framing = BodyFraming.LENGTH;
     else this.#framing = this.head.minor === 1 ? BodyFraming.CHUNKED : BodyFraming.UNTIL_CLOSE;
     if (this.#framing === BodyFraming.UNTIL_CLOSE || this.engine.draining) this.#closeAfter = true;
-    writeResponseHead(this.engine.responseWriter, head, buf, this.#framing, this.#persistence(), edits);
+    const { via } = this.settings;
+    writeResponseHead(this.engine.responseWriter, head, buf, this.#framing, this.#persistence(), edits, via);
   }
 
   #persistence(): Persistence {
@@ -272,9 +286,12 @@ export class ClientConnection {
     return this.head.minor === 0 ? Persistence.KEEP_ALIVE : Persistence.DEFAULT;
   }
 
-  /** Switches to a tunnel: the 101 head goes out, bytes go both ways from now on. */
-  startTunnel(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
-    writeResponseHead(this.engine.responseWriter, head, buf, BodyFraming.NONE, Persistence.UPGRADE, edits);
+  /** Switches to a tunnel: the 101 head goes out, or our own answer to CONNECT when `head` is null; bytes go both ways from now on. */
+  startTunnel(head: ResponseHead | null, buf: Buffer, edits: HeaderEdits): void {
+    const writer = this.engine.responseWriter;
+    const { via } = this.settings;
+    if (head === null) writeTunnelHead(writer, edits, via);
+    else writeResponseHead(writer, head, buf, BodyFraming.NONE, Persistence.UPGRADE, edits, via);
     this.flush();
     this.#state = State.TUNNEL;
     this.#touchedMs = this.engine.context.clock.now();
@@ -447,7 +464,8 @@ export class ClientConnection {
         break;
       case State.BODY:
         // While we stopped reading, the client is not at fault.
-        if (!this.#stillMoving(timeouts.body, this.#paused)) this.#exchange.reject(408, 'body-timeout');
+        if (!this.#stillMoving(timeouts.body, this.#paused) || this.#isTooSlow(timeouts.body))
+          this.#exchange.reject(408, 'body-timeout');
         break;
       case State.TUNNEL:
         if (!this.#stillMoving(timeouts.tunnel, false)) this.#exchange.forwarding.endTunnel(false);
@@ -467,6 +485,20 @@ export class ClientConnection {
     if (left <= 0) return false;
     this.#arm(left);
     return true;
+  }
+
+  /** A body that comes byte by byte never stalls, but would hold an endpoint for ever. An endpoint that answers meanwhile wants it so. */
+  #isTooSlow(windowMs: number): boolean {
+    const elapsedMs = this.engine.context.clock.now() - this.#measuredMs;
+    if (this.#paused || elapsedMs < windowMs || this.#exchange.forwarding.responded) return false;
+    const bytes = this.#exchange.bytesIn - this.#measuredBytes;
+    this.#measure();
+    return bytes * 1000 < this.settings.limits.bodyRate * elapsedMs;
+  }
+
+  #measure(): void {
+    this.#measuredMs = this.engine.context.clock.now();
+    this.#measuredBytes = this.#exchange.bytesIn;
   }
 
   /** The client will send no more. In the midst of an exchange that is an abort, as nginx and HAProxy's `abortonclose` have it. */
@@ -504,6 +536,15 @@ export class ClientConnection {
     this.#wheel.disarm(this.#timer);
     this.engine.closed(this);
   }
+}
+
+function headLimits({ limits }: Http1Settings): HeadLimits {
+  const headBytes = limits.head > 0 ? limits.head : HEAD_MAX;
+  return {
+    headBytes,
+    headers: limits.headers > 0 ? limits.headers : HEADERS_MAX,
+    target: limits.target > 0 ? limits.target : headBytes,
+  };
 }
 
 function isTrusted(settings: Http1Settings, address: string): boolean {

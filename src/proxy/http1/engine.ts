@@ -13,6 +13,7 @@ import { formatAnswer } from './answer.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { UpstreamConnections } from './upstream-connections.ts';
 import type { UpstreamDialer } from './upstream-dialer.ts';
+import type { Via } from './via.ts';
 
 /** A route with what it needs at run time. `index` in the table is the index in this list. */
 export interface BoundRoute {
@@ -21,6 +22,20 @@ export interface BoundRoute {
   readonly dialer: UpstreamDialer;
   readonly cells: RouteCells;
   readonly stages: readonly Middleware[];
+  /** Whether CONNECT opens a tunnel to one of the pool's endpoints. */
+  readonly connect: boolean;
+}
+
+/** Of the client side, 0 = none: the engine's own ceilings hold for the head; extensions and trailers are then refused. */
+export interface Http1Limits {
+  readonly head: number;
+  readonly headers: number;
+  readonly target: number;
+  readonly body: number;
+  /** Bytes a second. */
+  readonly bodyRate: number;
+  readonly chunkExtensions: number;
+  readonly trailers: number;
 }
 
 /** What an HTTP listener is to its connections. Replaced as a whole by a reload: a request goes on with the settings it began with. */
@@ -30,9 +45,11 @@ export interface Http1Settings {
   readonly routes: readonly BoundRoute[];
   /** Peers whose X-Forwarded-* and Forwarded are believed; null when there are none. */
   readonly trusted: BlockList | null;
+  /** Null where the listener does not show itself in Via. */
+  readonly via: Via | null;
   /** ms; 0 = none. */
   readonly timeouts: { readonly head: number; readonly body: number; readonly idle: number; readonly tunnel: number };
-  readonly limits: { readonly head: number; readonly headers: number; readonly body: number };
+  readonly limits: Http1Limits;
 }
 
 /** What a worker shares among all its listeners. */

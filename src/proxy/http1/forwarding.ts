@@ -5,7 +5,7 @@ import { Outcome } from '../../endpoint/outcome.ts';
 import { type PendingPlace, type Pool, type PoolWaiter, Refusal } from '../../pool/pool.ts';
 import { outcomeOfStatus, RetryOn, retryBitOfStatus, retryReason, STALE_CONNECTION } from '../../pool/retry.ts';
 import type { ResponseHead } from '../../wire/http1/head-reader.ts';
-import { isIdempotent } from '../../wire/http1/method.ts';
+import { isIdempotent, Method } from '../../wire/http1/method.ts';
 import type { Reason } from '../listener-cells.ts';
 import type { ClientConnection } from './client-connection.ts';
 import type { Http1Engine } from './engine.ts';
@@ -13,6 +13,7 @@ import type { Http1Exchange } from './http1-exchange.ts';
 import { REPLAY_MAX, RequestBody } from './request-body.ts';
 import { hashOfRequest } from './request-hash.ts';
 import { writeRequestHead } from './request-head.ts';
+import { NO_BYTES } from './request-view.ts';
 import { Failure, type UpstreamConnection, type UpstreamOwner } from './upstream-connection.ts';
 import type { UpstreamDialer } from './upstream-dialer.ts';
 
@@ -158,14 +159,15 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
     this.endpointId = endpoint.id;
     this.#startedMs = nowMs;
     this.#sent = false;
-    const kept = this.#dialOnly ? null : upstreams.take(endpoint, this.#repeatable());
+    const isConnect = this.#client.head.method === Method.CONNECT;
+    const kept = this.#dialOnly || isConnect ? null : upstreams.take(endpoint, this.#repeatable());
     const dialer = this.#dialer as UpstreamDialer;
     const upstream = kept ?? upstreams.dial(endpoint, dialer);
     this.#upstream = upstream;
     if (kept === null) {
       const limit = (this.#pool as Pool).options.timeouts.connect;
       if (limit !== null) this.#arm(Wait.CONNECT, limit);
-      if (dialer.readyEvent === 'connect') this.#send(upstream);
+      if (dialer.readyEvent === 'connect' && !isConnect) this.#send(upstream);
       else upstream.assign(this, this.#client.head.method);
     } else {
       this.connectMs = 0;
@@ -195,6 +197,7 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
       host: (this.#pool as Pool).options.host === 'endpoint' ? upstream.endpoint.id : null,
       attempt: this.attempts,
       upgrade: this.#upgrade,
+      via: client.settings.via?.line(client.head.minor) ?? null,
       edits: this.#exchange.requestEdits,
     });
     const full = !this.#body.writeKept(writer, upstream.socket);
@@ -206,6 +209,7 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
 
   onConnected(): void {
     this.connectMs = this.#engine.context.clock.now() - this.#startedMs;
+    if (this.#client.head.method === Method.CONNECT) return this.#openTunnel();
     if (!this.#sent) this.#send(this.#upstream as UpstreamConnection);
     if (this.#body.complete) this.#armResponse();
     else this.#disarm();
@@ -307,6 +311,19 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
   }
 
   // --- tunnels -------------------------------------------------------------------------------------------------------------------
+
+  /** CONNECT: the tunnel leads to the endpoint, whatever address the client named. Nothing of the request is sent there. */
+  #openTunnel(): void {
+    (this.#pool as Pool).answered(this.#endpoint as Endpoint, Outcome.OK, this.#startedMs, this.connectMs);
+    this.#engine.context.wheel.disarm(this.#requestTimer);
+    this.responseMs = this.connectMs;
+    this.responded = true;
+    (this.#upstream as UpstreamConnection).beginTunnel();
+    this.#exchange.onResponseHead(200);
+    this.#tunnel = true;
+    this.#disarm();
+    this.#client.startTunnel(null, NO_BYTES, this.#exchange.responseEdits);
+  }
 
   #startTunnel(head: ResponseHead, bytes: Buffer): void {
     this.#tunnel = true;

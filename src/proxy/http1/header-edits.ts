@@ -24,6 +24,11 @@ export class HeaderEdits {
     return at < 0 ? undefined : this.#values[at];
   }
 
+  /** Whether a header was set or removed. `name` in lower case. */
+  has(name: string): boolean {
+    return this.#names.length > 0 && this.#names.includes(name);
+  }
+
   /** Whether the name at buf[start, end) is edited, so that the line as received is not forwarded. */
   covers(buf: Buffer, start: number, end: number): boolean {
     return this.#names.includes(buf.toString('latin1', start, end).toLowerCase());

@@ -7,6 +7,7 @@ import type { ClientConnection } from './client-connection.ts';
 import type { BoundRoute, Http1Engine } from './engine.ts';
 import { Forwarding } from './forwarding.ts';
 import { HeaderEdits } from './header-edits.ts';
+import { MaxForwards, maxForwards, OPTIONS_HERE, traceHere } from './max-forwards.ts';
 import { NO_BYTES, RequestView } from './request-view.ts';
 
 /** Status counted for a client that left before its response began (as nginx). */
@@ -48,15 +49,37 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     this.bytes = buf;
     this.arrivalMs = this.#engine.context.clock.now();
     this.forwarding.expectBody(complete, head.chunked);
-    if (head.method === Method.CONNECT) return this.fail(501, 'not-implemented');
     const { hostStart, hostEnd, pathStart, pathEnd, method } = head;
+    if (settings.via?.isIn(head, buf) === true) return this.fail(508, 'loop');
     if (this.#client.isMisdirected(buf)) return this.fail(421, 'misdirected');
+    if ((method === Method.OPTIONS || method === Method.TRACE) && this.#endsHere(buf)) return;
     const { table } = settings;
     const route = table.match(buf, hostStart, hostEnd, pathStart, pathEnd, method, this);
+    if (table.pathEnd !== pathEnd) head.shortenPath(buf, table.pathEnd);
+    if (method === Method.CONNECT && (route === null || !settings.routes[route.index].connect))
+      return this.fail(501, 'not-implemented');
     if (route === null) return table.isPathRefused ? this.fail(400, 'bad-request') : this.fail(404, 'no-route');
     this.#route = settings.routes[route.index];
     if (this.#route.stages.length > 0) this.#runStages();
     else this.#forward();
+  }
+
+  /** RFC 9110 §7.6.2: a hop less for who comes next; answers when there is none left. */
+  #endsHere(buf: Buffer): boolean {
+    const { head } = this.#client;
+    const left = maxForwards(head, buf);
+    if (left === MaxForwards.NONE) return false;
+    if (left === MaxForwards.INVALID) {
+      this.fail(400, 'bad-request');
+      return true;
+    }
+    if (left > 0) {
+      this.requestEdits.set('max-forwards', `${left - 1}`);
+      return false;
+    }
+    const { body, headers } = head.method === Method.TRACE ? traceHere(head, buf) : OPTIONS_HERE;
+    this.answer(200, body, headers);
+    return true;
   }
 
   #runStages(): void {
@@ -80,12 +103,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
 
   #forward(): void {
     const { pool, dialer } = this.#route as BoundRoute;
-    this.forwarding.start(pool, dialer, this.#client.head.upgrade && !this.#upgradesToH2c());
-  }
-
-  /** RFC 9113 §3.1 obsoletes h2c by upgrade; passed on, it would carry requests past routing. */
-  #upgradesToH2c(): boolean {
-    return /(^|,)\s*h2c\s*(,|$)/i.test(this.header('upgrade') ?? '');
+    this.forwarding.start(pool, dialer, this.#client.head.upgrade && !this.upgradesToHttp);
   }
 
   onRequestBody(bytes: Buffer, start: number, end: number): void {

@@ -44,6 +44,7 @@ for (const field of [
   Field.X_FORWARDED_PROTO,
   Field.X_FORWARDED_HOST,
   Field.X_FORWARDED_PORT,
+  Field.X_FORWARDED_MORE,
   Field.FORWARDED,
   Field.X_REAL_IP,
 ])
@@ -65,6 +66,8 @@ export interface ForwardOptions {
   readonly attempt: number;
   /** The request goes on as a protocol switch. */
   readonly upgrade: boolean;
+  /** The line that is added to Via, or null. */
+  readonly via: Buffer | null;
   readonly edits: HeaderEdits;
 }
 
@@ -85,6 +88,7 @@ export function writeRequestHead(writer: ByteWriter, head: RequestHead, buf: Buf
   copyLines(writer, head, buf, options.trusted ? CUT_TRUSTED : CUT_UNTRUSTED, options.edits);
   writeFraming(writer, head, buf, options);
   writeClient(writer, head, buf, options);
+  if (options.via !== null) writer.piece(options.via);
   if (options.attempt > 1) {
     writer.piece(ATTEMPT);
     writer.number(options.attempt, 10);
@@ -134,25 +138,32 @@ function saysTrailers(head: RequestHead, buf: Buffer): boolean {
   return false;
 }
 
-/** Where the client is: appended to what a trusted peer says, else only what we see ourselves. */
+/** Where the client is: appended to what a trusted peer says, else only what we see ourselves. What a middleware says of it counts instead. */
 function writeClient(writer: ByteWriter, head: RequestHead, buf: Buffer, options: ForwardOptions): void {
-  writer.piece(FOR);
-  if (options.trusted) appendKind(writer, head, buf, Field.X_FORWARDED_FOR);
-  writer.text(options.peerAddress);
-  writer.piece(CRLF);
-  if (!options.trusted || !hasKind(head, Field.X_FORWARDED_PROTO))
-    writer.piece(options.secure ? PROTO_HTTPS : PROTO_HTTP);
-  if ((!options.trusted || !hasKind(head, Field.X_FORWARDED_HOST)) && head.hostEnd > head.hostStart) {
-    writer.piece(FORWARDED_HOST);
-    writer.bytes(buf, head.hostStart, head.hostEnd);
+  const { trusted, edits } = options;
+  if (!edits.has('x-forwarded-for')) {
+    writer.piece(FOR);
+    if (trusted) appendKind(writer, head, buf, Field.X_FORWARDED_FOR);
+    writer.text(options.peerAddress);
     writer.piece(CRLF);
   }
-  if (!options.trusted && hasKind(head, Field.X_REAL_IP)) {
+  if ((!trusted || !hasKind(head, Field.X_FORWARDED_PROTO)) && !edits.has('x-forwarded-proto'))
+    writer.piece(options.secure ? PROTO_HTTPS : PROTO_HTTP);
+  if ((!trusted || !hasKind(head, Field.X_FORWARDED_HOST)) && !edits.has('x-forwarded-host'))
+    writeForwardedHost(writer, head, buf);
+  if (!trusted && hasKind(head, Field.X_REAL_IP) && !edits.has('x-real-ip')) {
     writer.piece(REAL_IP);
     writer.text(options.peerAddress);
     writer.piece(CRLF);
   }
-  if (hasKind(head, Field.FORWARDED)) writeForwarded(writer, head, buf, options);
+  if (hasKind(head, Field.FORWARDED) && !edits.has('forwarded')) writeForwarded(writer, head, buf, options);
+}
+
+function writeForwardedHost(writer: ByteWriter, head: RequestHead, buf: Buffer): void {
+  if (head.hostEnd === head.hostStart) return;
+  writer.piece(FORWARDED_HOST);
+  writer.bytes(buf, head.hostStart, head.hostEnd);
+  writer.piece(CRLF);
 }
 
 /** RFC 7239 §4: only where the client's side uses it at all. */

@@ -1,6 +1,6 @@
-import { isIP } from 'node:net';
 import { Field } from '../../wire/http1/field.ts';
 import type { RequestHead } from '../../wire/http1/head-reader.ts';
+import { forwardedHops, hopAddress } from './forwarded-hops.ts';
 
 export const NO_BYTES: Buffer = Buffer.alloc(0);
 
@@ -46,23 +46,39 @@ export class RequestView {
   }
 
   /**
-   * The client's address by X-Forwarded-For: the last one in it that is not a trusted proxy's, for everything before that is what
-   * somebody without trust wrote. `peer` is trusted.
+   * The client's address by X-Forwarded-For, or by Forwarded where there is none: the last one in it that is not a trusted proxy's, for
+   * everything before that is what somebody without trust wrote. `peer` is trusted, so it is a proxy that overwrites or extends both.
    */
   protected forwardedAddress(peer: string, isTrusted: (address: string) => boolean): string {
-    const { kinds, offsets, headerCount } = this.#head;
     let client = peer;
-    for (let i = headerCount - 1; i >= 0 && this.bytes !== NO_BYTES; i--) {
-      if (kinds[i] !== Field.X_FORWARDED_FOR) continue;
-      const hops = this.#text(offsets[i * 5 + 2], offsets[i * 5 + 3]).split(',');
-      for (let hop = hops.length - 1; hop >= 0; hop--) {
-        const address = hops[hop].trim();
-        if (isIP(address) === 0) return client;
-        client = address;
-        if (!isTrusted(address)) return client;
-      }
+    const hops = this.#hops();
+    for (let hop = hops.length - 1; hop >= 0; hop--) {
+      if (hops[hop] === '') return client;
+      client = hops[hop];
+      if (!isTrusted(client)) return client;
     }
     return client;
+  }
+
+  #hops(): string[] {
+    const hops = this.#values(Field.X_FORWARDED_FOR).flatMap((value) => value.split(',').map(hopAddress));
+    return hops.length > 0 ? hops : this.#values(Field.FORWARDED).flatMap(forwardedHops);
+  }
+
+  #values(kind: number): string[] {
+    const { kinds, offsets, headerCount } = this.#head;
+    const values: string[] = [];
+    for (let i = 0; i < headerCount && this.bytes !== NO_BYTES; i++)
+      if (kinds[i] === kind) values.push(this.#text(offsets[i * 5 + 2], offsets[i * 5 + 3]));
+    return values;
+  }
+
+  /**
+   * Whether any line of Upgrade names HTTP itself or TLS. RFC 9113 §3.1 obsoletes h2c by upgrade; passed on, it would carry requests past
+   * routing.
+   */
+  protected get upgradesToHttp(): boolean {
+    return this.#values(Field.UPGRADE).some((value) => /(^|,)[ \t]*(h2c?|http|tls)[ \t]*(\/|,|$)/i.test(value));
   }
 
   /** First value of a header, or null. `name` in lower case. */

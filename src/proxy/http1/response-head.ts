@@ -3,8 +3,10 @@ import type { ResponseHead } from '../../wire/http1/head-reader.ts';
 import type { ByteWriter } from '../byte-writer.ts';
 import { copyKind, copyLines } from './copy-lines.ts';
 import type { HeaderEdits } from './header-edits.ts';
+import type { Via } from './via.ts';
 
 const VERSION = Buffer.from('HTTP/1.1 ');
+const TUNNEL_OPEN = Buffer.from('HTTP/1.1 200 Connection Established\r\n');
 const CRLF = Buffer.from('\r\n');
 const CHUNKED = Buffer.from('transfer-encoding: chunked\r\n');
 const LENGTH = Buffer.from('content-length: ');
@@ -44,6 +46,7 @@ export function writeResponseHead(
   framing: BodyFraming,
   persistence: Persistence,
   edits: HeaderEdits,
+  via: Via | null,
 ): void {
   writer.piece(VERSION);
   writer.number(head.status, 10);
@@ -68,6 +71,19 @@ export function writeResponseHead(
     writer.piece(UPGRADE);
     copyKind(writer, head, buf, Field.UPGRADE);
   }
-  if (edits.size > 0) edits.forEach((name, value) => writer.text(`${name}: ${value}\r\n`));
+  if (via !== null) writer.piece(via.line(head.minor));
+  writeEdits(writer, edits);
   writer.piece(CRLF);
+}
+
+/** Appends the head that opens a tunnel by CONNECT: no framing, no content (RFC 9110 §9.3.6). */
+export function writeTunnelHead(writer: ByteWriter, edits: HeaderEdits, via: Via | null): void {
+  writer.piece(TUNNEL_OPEN);
+  if (via !== null) writer.piece(via.line(1));
+  writeEdits(writer, edits);
+  writer.piece(CRLF);
+}
+
+function writeEdits(writer: ByteWriter, edits: HeaderEdits): void {
+  if (edits.size > 0) edits.forEach((name, value) => writer.text(`${name}: ${value}\r\n`));
 }

@@ -101,6 +101,11 @@ export class UpstreamConnection {
     this.#head.reset();
   }
 
+  /** From now on everything is bytes of a tunnel. Called from `onConnected`. */
+  beginTunnel(): void {
+    this.#phase = Phase.TUNNEL;
+  }
+
   /** Takes the connection back after `onResponseEnd`: it is idle from now on. */
   unassign(): void {
     this.#owner = null;

@@ -41,12 +41,22 @@ describe('a client connection', () => {
           pool: null as never,
           dialer: null as never,
           cells: new RouteCells(2),
+          connect: false,
           stages: [{ onRequest: (exchange: Exchange) => stage.onRequest?.(exchange) ?? Verdict.CONTINUE }],
         },
       ],
       trusted: null,
+      via: null,
       timeouts: { head: 15_000, body: 15_000, idle: 75_000, tunnel: 3_600_000 },
-      limits: { head: 16_384, headers: 100, body: 0 },
+      limits: {
+        head: 16_384,
+        headers: 100,
+        target: 8192,
+        body: 0,
+        bodyRate: 100,
+        chunkExtensions: 4096,
+        trailers: 16_384,
+      },
     };
     const context = { row: 1, clock, wheel, upstreams: new UpstreamConnections(clock, wheel) };
     engine = new Http1Engine(settings, cells, context, null);

@@ -13,6 +13,7 @@ const OPTIONS: ForwardOptions = {
   host: null,
   attempt: 1,
   upgrade: false,
+  via: null,
   edits: new HeaderEdits(),
 };
 

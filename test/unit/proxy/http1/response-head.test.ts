@@ -14,7 +14,7 @@ function written(
   const buf = Buffer.from(`..${lines.join('\r\n')}\r\n\r\nbody`, 'latin1');
   expect(head.read(buf, 2, buf.length)).toBe(HeadStatus.COMPLETE);
   const writer = new ByteWriter();
-  writeResponseHead(writer, head, buf, framing, persistence, edits);
+  writeResponseHead(writer, head, buf, framing, persistence, edits, null);
   return writer.take().toString('latin1').split('\r\n').slice(0, -2);
 }
 
