@@ -53,13 +53,13 @@ export interface Origin extends AsyncDisposable {
   /** `127.0.0.1:port`, as in a document. */
   readonly address: string;
   /** Every request, in the order of their heads. */
-  readonly requests: readonly OriginRequest[];
+  readonly requests: OriginRequest[];
   /** Connections accepted so far, and those open now. */
   readonly connections: number;
   readonly open: number;
   handler: OriginHandler;
   /** Faults of the framing it was sent: what a test must find empty. */
-  readonly faults: readonly string[];
+  readonly faults: string[];
   /** Ends connections that are open, with FIN or RST. */
   endAll(how: 'end' | 'reset'): void;
   close(): Promise<void>;
