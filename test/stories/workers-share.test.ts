@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../helpers/eventually.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { type RawClient, rawClient } from '../helpers/raw-client.ts';
@@ -11,8 +12,12 @@ describe('workers share the connections and the counts', () => {
     origins = await Promise.all([1, 2].map(() => startOrigin({ name: 'fine' })));
     proxy = await startProxy({
       runtime: { workers: 2 },
-      listeners: [{ name: 'web', bind: ['127.0.0.1:0', '127.0.0.2:0'], pool: 'web' }],
+      listeners: [
+        { name: 'web', bind: ['127.0.0.1:0', '127.0.0.2:0'], pool: 'web' },
+        { name: 'few', bind: '127.0.0.1:0', limits: { connectionsPerClient: 6 }, pool: 'few' },
+      ],
       pools: {
+        few: { endpoints: origins.map(({ address }) => ({ address })) },
         web: {
           endpoints: origins.map(({ address }) => ({ address })),
           scheduler: 'weighted-round-robin',
@@ -42,6 +47,24 @@ describe('workers share the connections and the counts', () => {
     }, [] as number[]);
     for (const part of parts) expect(part).toBeGreaterThan(4);
     for (const client of clients) client.socket.destroy();
+  });
+
+  it('so do the connections of a client', async () => {
+    const clients: RawClient[] = [];
+    let refused = 0;
+    for (let i = 0; i < 24; i++) {
+      const client = await rawClient(proxy.port('few'), { localAddress: '127.0.0.9' });
+      if ((await client.ask('GET', '/')).status === 503) refused++;
+      else clients.push(client);
+    }
+    expect([clients.length, refused]).toEqual([6, 18]);
+    await using other = await rawClient(proxy.port('few'), { localAddress: '127.0.0.10' });
+    expect((await other.ask('GET', '/')).status).toBe(200);
+    for (const client of clients) client.socket.destroy();
+    await eventually(async () => {
+      await using again = await rawClient(proxy.port('few'), { localAddress: '127.0.0.9' });
+      return (await again.ask('GET', '/')).status === 200;
+    });
   });
 
   it('the limit of an endpoint holds over both, but for one request', async () => {

@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { BlockList, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ManualClock } from '../../../../src/base/clock.ts';
@@ -158,6 +158,46 @@ describe('a client connection', () => {
     pass(5_100);
     const response = await client.response();
     expect([response.status, response.fields.get('x-evenkeel-reason')]).toEqual([408, 'head-timeout']);
+  });
+
+  it('cuts a body that comes byte by byte, not one that comes slowly', async () => {
+    stage = { onRequest: () => Verdict.WAIT };
+    for (const [piece, isCut] of [
+      ['x', true],
+      ['x'.repeat(150), false],
+    ] as const) {
+      await using client = await open();
+      client.write(request('POST', '/', ['content-length: 1000000']));
+      const socket = await eventually(() => accepted.find((one) => !one.destroyed && one.bytesRead > 0) ?? null);
+      for (let second = 0; second < 32 && client.receivedBytes === 0; second++) {
+        const before = socket.bytesRead;
+        client.write(piece);
+        await eventually(() => socket.bytesRead > before || client.receivedBytes > 0);
+        pass(1000);
+      }
+      if (isCut) expect((await client.response()).fields.get('x-evenkeel-reason')).toBe('body-timeout');
+      else expect(client.receivedBytes).toBe(0);
+      client.reset();
+      await eventually(() => engine.connections === 0);
+    }
+  });
+
+  it('takes a reload into account from the next request on, and not in the midst of one', async () => {
+    stage = { onRequest: (exchange) => exchange.answer(200, exchange.clientAddress) };
+    await using client = await open();
+    const lines = ['x-forwarded-for: 192.0.2.1', `x-long: ${'x'.repeat(500)}`];
+    expect((await client.ask('GET', '/', lines)).text).toBe('127.0.0.1');
+    const before = accepted[0].bytesRead;
+    client.write('GET / HTTP/1.1\r\nhost: a\r\n');
+    await eventually(() => accepted[0].bytesRead > before);
+    const trusted = new BlockList();
+    trusted.addAddress('127.0.0.1');
+    const { settings } = engine;
+    engine.settings = { ...settings, trusted, limits: { ...settings.limits, head: 300 } };
+    client.write(`${lines.join('\r\n')}\r\n\r\n`);
+    expect((await client.response()).text).toBe('127.0.0.1');
+    expect((await client.ask('GET', '/', lines.slice(0, 1))).text).toBe('192.0.2.1');
+    expect((await client.ask('GET', '/', lines)).status).toBe(431);
   });
 
   it('answers pipelined requests in order', async () => {

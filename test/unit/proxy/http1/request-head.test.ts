@@ -143,5 +143,18 @@ describe('the address of a client behind trusted proxies', () => {
     [['x-forwarded-for: 192.0.2.1, ","evil":"'], '10.0.0.1'],
     [['x-forwarded-for: unknown, 10.0.0.3'], '10.0.0.3'],
     [['x-forwarded-for: 2001:db8::1'], '2001:db8::1'],
+    [['x-forwarded-for: 6.6.6.6, 192.0.2.1:4711, 10.0.0.2:80'], '192.0.2.1'],
+    [['x-forwarded-for: 6.6.6.6, [2001:db8::1]:4711'], '2001:db8::1'],
+    [['x-forwarded-for: 6.6.6.6, ::ffff:10.0.0.2'], '6.6.6.6'],
+    [['x-forwarded-for: 6.6.6.6,,'], '10.0.0.1'],
+    [['x-forwarded-for:'], '10.0.0.1'],
+    [['forwarded: for=6.6.6.6, for=192.0.2.1;proto=http, For="10.0.0.2:80"'], '192.0.2.1'],
+    [['forwarded: for=6.6.6.6', 'Forwarded: by=a;for="[2001:db8::1]:4711"'], '2001:db8::1'],
+    [['forwarded: for=6.6.6.6, for=unknown, for=10.0.0.2'], '10.0.0.2'],
+    [['forwarded: for=6.6.6.6;for=192.0.2.1'], '10.0.0.1'],
+    [['forwarded: for="6.6.6.6, for=192.0.2.1"'], '10.0.0.1'],
+    [['forwarded: host=";for=6.6.6.6"'], '10.0.0.1'],
+    // A proxy that writes X-Forwarded-For is believed in that; what a client adds in the other spelling is not looked at.
+    [['forwarded: for=6.6.6.6', 'x-forwarded-for: 192.0.2.1'], '192.0.2.1'],
   ])('by %j is %s', (lines, expected) => expect(new View(lines).client).toBe(expected));
 });
