@@ -333,7 +333,7 @@ export const DESYNCS: readonly Desync[] = [
     '/a%zz',
     '/.',
     '/a/%2E',
-  ].map((path) => refused('paths', path, `GET ${path} HTTP/1.1\r\nHost: story\r\n\r\n`)),
+  ].map((path): Desync => ({ ...refused('paths', path, `GET ${path} HTTP/1.1\r\nHost: story\r\n\r\n`), goesOn: true })),
   {
     family: 'paths',
     name: 'other spellings reach the endpoint in one form',
