@@ -15,7 +15,7 @@ export const pathOptions = z.strictObject({
   encodedSlash: z
     .enum(['refuse', 'decode', 'keep'])
     .describe('%2F; where it is kept, routes take it for a slash all the same')
-    .prefault('refuse'),
+    .prefault('keep'),
   backslash: z.enum(['refuse', 'slash']).describe('\\ and %5C').prefault('refuse'),
 });
 
