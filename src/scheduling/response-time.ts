@@ -11,6 +11,13 @@ import { WeightedDraw } from './weighted-draw.ts';
 
 /** Up to this many endpoints all are looked at: of so few, two drawn ones would miss the best too often. */
 const LOOK_AT_ALL = 3;
+/**
+ * Winners that are remembered, of which one is looked at again by each pick. Of 500 endpoints whose speeds follow a zipf two drawn ones are seldom good: p50 is
+ * 70 ms and p99 823 without, 6 and 521 with eight (simulated).
+ */
+const REMEMBERED = 8;
+/** A remembered one takes over from whom the draw chose when its product of latency and load is smaller by this; at 2 luck among equals bends their shares. */
+const MUCH_BETTER = 4;
 /** Latencies closer than this are level, and only the load is compared: or a difference of 1 % would take all the traffic of an idle pool. */
 const LEVEL_RATIO = 1.25;
 /** A loser that idles is sounded out when its estimate is 5 times its own length old (so at most a sixth of its time goes into that) … */
@@ -27,7 +34,8 @@ const SOUNDING_SAVINGS = 2;
  * The endpoint that will probably answer soonest. Two are drawn by weight; if their latencies differ, the lower product of
  * latency and load wins, load being 1 + active × mean weight / weight; if they are level, the first drawn keeps the request unless the
  * other would be no worse off even after taking it. So level endpoints share by weight at any load. (Latency × (active + 1) / weight
- * alone gives an idle pool wholly to the heaviest endpoint, and with even draws starves it in a large pool.)
+ * alone gives an idle pool wholly to the heaviest endpoint, and with even draws starves it in a large pool.) A winner of an earlier pick takes it from either
+ * when it is much better.
  *
  * Latency is `LatencyEstimates`' or the age of what waits for an answer, whichever is more: a stall shows before anything returns.
  * Who looks slow gets no traffic, so nothing would tell that it is well again: single requests sound it out.
@@ -36,6 +44,9 @@ class ResponseTime implements Scheduler {
   readonly #clock: Clock;
   readonly #draw: WeightedDraw;
   readonly #estimates: LatencyEstimates;
+  /** Winners of earlier picks; null where there was none yet. */
+  readonly #remembered: (Endpoint | null)[] = new Array(REMEMBERED).fill(null);
+  #place = 0;
   #soundings = SOUNDING_SAVINGS;
   #sounded: Endpoint | null = null;
 
@@ -47,6 +58,7 @@ class ResponseTime implements Scheduler {
 
   update(set: EndpointSet): void {
     this.#draw.update(set.available);
+    this.#remembered.fill(null);
     this.#estimates.update(set, this.#clock.now());
   }
 
@@ -59,7 +71,9 @@ class ResponseTime implements Scheduler {
     const first = this.#draw.drawUntried(tried);
     if (members.length <= LOOK_AT_ALL) return this.#bestOfAll(first, tried, now);
     const other = this.#draw.drawOther(first, tried);
-    return other < 0 ? members[first] : this.#better(members[first], members[other], now);
+    if (other < 0) return members[first];
+    const better = this.#better(members[first], members[other], now);
+    return better === this.#sounded ? better : this.#orRemembered(better, tried, now);
   }
 
   onAnswer(endpoint: Endpoint, outcome: Outcome, latencyMs: number, nowMs?: number): void {
@@ -86,6 +100,19 @@ class ResponseTime implements Scheduler {
       if (best === this.#sounded) break;
     }
     return best;
+  }
+
+  /** The endpoint in the next place, where it is much better than `drawn`; the better of the two stays in the place. */
+  #orRemembered(drawn: Endpoint, tried: Tried, now: number): Endpoint {
+    const place = this.#place;
+    this.#place = place + 1 < REMEMBERED ? place + 1 : 0;
+    const known = this.#remembered[place];
+    if (known === null || known === drawn) this.#remembered[place] = drawn;
+    if (known === null || known === drawn || (tried.size > 0 && tried.has(known))) return drawn;
+    const drawnMs = this.#estimates.latencyMs(drawn, now) * this.#load(drawn, drawn.active);
+    const knownMs = this.#estimates.latencyMs(known, now) * this.#load(known, known.active);
+    if (drawnMs <= knownMs) this.#remembered[place] = drawn;
+    return knownMs * MUCH_BETTER < drawnMs ? known : drawn;
   }
 
   /** Which of two takes the request; `first` was drawn first. */
