@@ -19,7 +19,7 @@ const USAGE = `npm run bench:scenarios -- [options]
 What clients see when an endpoint is slow, silent, failing, flapping or gone, behind nginx, HAProxy and every algorithm of evenkeel. Installs nothing.
 
   --quick          short windows, and of evenkeel's algorithms the default one alone: about five minutes
-  --only WORDS     scenarios and subjects whose names contain one of these, comma between them: --only slower,response-time
+  --only WORDS     scenarios (or rows of the table) of these names, and subjects whose names contain one, comma between them: --only slower,response-time
   --seconds N      length of a window (default 8, quick 4)
   --tries N        how often a cell is played while the machine is busy with something else (default 3)
 
@@ -76,18 +76,19 @@ interface Choice {
 /** Words of `--only` that name no subject leave all subjects in, and so with scenarios. */
 function choose(): Choice {
   const words = values.only?.split(',') ?? [];
-  const named = <T extends { readonly name: string }>(all: readonly T[]) => {
-    const found = all.filter(({ name }) => words.some((word) => name === word || ` ${name} `.includes(word)));
-    return found.length === 0 ? all : found;
-  };
-  const windowsNamed = scenarios.filter(({ windows }) => windows.some(({ name }) => words.includes(name)));
-  const wanted = named(subjects).filter((subject) => !values.quick || words.length > 0 || isQuick(subject));
+  const orAll = <T>(found: readonly T[], all: readonly T[]) => (found.length === 0 ? all : found);
+  const isNamed = (name: string) => words.some((word) => ` ${name} `.includes(word));
+  const scenariosNamed = scenarios.filter((one) => [one, ...one.windows].some(({ name }) => words.includes(name)));
+  const subjectsNamed = subjects.filter(({ name }) => isNamed(name));
+  const wanted = orAll(subjectsNamed, subjects).filter(
+    (subject) => !values.quick || words.length > 0 || isQuick(subject),
+  );
   const skipped = wanted.flatMap((subject) => {
     const reason = subject.missing();
     return reason === null ? [] : [`${subject.name}: ${reason}`];
   });
   return {
-    scenarios: windowsNamed.length > 0 ? windowsNamed : named(scenarios),
+    scenarios: orAll(scenariosNamed, scenarios),
     subjects: wanted.filter((subject) => subject.missing() === null),
     skipped,
   };
