@@ -2,8 +2,8 @@ import { ms } from './report.ts';
 import type { Result, WindowReport } from './verdict.ts';
 
 const COLUMNS = 3;
-const PANEL = 430;
-const NAMES = 150;
+const PANEL = 490;
+const NAMES = 196;
 const AXIS = 200;
 const ROW = 17;
 const HEAD = 48;
