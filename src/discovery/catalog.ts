@@ -2,6 +2,7 @@ import { Catalog } from '../base/catalog.ts';
 import { consulRegistry } from './consul.ts';
 import { embeddedRegistry } from './embedded.ts';
 import { etcdRegistry } from './etcd.ts';
+import { eurekaRegistry } from './eureka.ts';
 import type { Registry, RegistryContext } from './registry.ts';
 import { staticRegistry } from './static.ts';
 import { zookeeperRegistry } from './zookeeper.ts';
@@ -13,4 +14,5 @@ export const registries = new Catalog<Registry, RegistryContext>('registry', [
   embeddedRegistry,
   zookeeperRegistry,
   etcdRegistry,
+  eurekaRegistry,
 ]);
