@@ -3,6 +3,7 @@ import { consulRegistry } from './consul.ts';
 import { embeddedRegistry } from './embedded.ts';
 import { etcdRegistry } from './etcd.ts';
 import { eurekaRegistry } from './eureka.ts';
+import { nacosRegistry } from './nacos.ts';
 import type { Registry, RegistryContext } from './registry.ts';
 import { staticRegistry } from './static.ts';
 import { zookeeperRegistry } from './zookeeper.ts';
@@ -15,4 +16,5 @@ export const registries = new Catalog<Registry, RegistryContext>('registry', [
   zookeeperRegistry,
   etcdRegistry,
   eurekaRegistry,
+  nacosRegistry,
 ]);
