@@ -32,7 +32,12 @@ export class NacosPush implements NacosLink {
   readonly #unregistered = new Set<Registration>();
   #closed = false;
 
-  constructor(wanted: NacosWanted, grpc: Omit<NacosGrpcOptions, 'module' | 'events'>, events: NacosLinkEvents, wasLost: boolean) {
+  constructor(
+    wanted: NacosWanted,
+    grpc: Omit<NacosGrpcOptions, 'module' | 'events'>,
+    events: NacosLinkEvents,
+    wasLost: boolean,
+  ) {
     this.#wasLost = wasLost;
     this.#wanted = wanted;
     this.#events = events;

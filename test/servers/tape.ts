@@ -76,7 +76,8 @@ export class Tape {
   /** The next segment while replaying: what the server then said of its own accord. */
   advance(act: string): string[] {
     const next = this.#file.segments[this.#at + 1];
-    if (next?.act !== act) throw new Error(`${this.#path}: after "${this.#now.act}" comes "${next?.act}", not "${act}"`);
+    if (next?.act !== act)
+      throw new Error(`${this.#path}: after "${this.#now.act}" comes "${next?.act}", not "${act}"`);
     this.#at++;
     this.#served.clear();
     return next.pushes;

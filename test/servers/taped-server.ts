@@ -51,11 +51,7 @@ export class TapedServer implements AsyncDisposable {
   }
 
   /** `ports`: of endpoints that are really there, which take the places of those there were when it was recorded. */
-  static async start(
-    name: string,
-    real: RealServer | null,
-    ports: readonly number[] = [],
-  ): Promise<TapedServer> {
+  static async start(name: string, real: RealServer | null, ports: readonly number[] = []): Promise<TapedServer> {
     const records = real !== null && process.env.EVENKEEL_RECORD === '1';
     const tape = real === null ? Tape.load(name) : records ? Tape.empty(name, real.origin, ports) : null;
     const server = new TapedServer(real, tape, ports);
