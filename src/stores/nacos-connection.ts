@@ -13,6 +13,9 @@ const PING_MS = 5000;
 /** Without a word of the server's that it takes part in a negotiation, a connection is good after this time. */
 const SETTLE_MS = 100;
 
+/** The error of a server that does not know the connection. */
+const FORGOTTEN = 301;
+
 /** Servers serve by the kind of client; this is the youngest that they all know. */
 const CLIENT_VERSION = 'Nacos-Java-Client:v2.4.0';
 
@@ -83,6 +86,11 @@ export class NacosConnection {
       reject(error);
       this.#end(error);
     }, ANSWER_MS);
+    const refused = (error: OperationError, isForgotten: boolean) => {
+      reject(error);
+      // Nothing that was subscribed or registered on this connection is known any more.
+      if (isForgotten) this.#end(error);
+    };
     const frames = new GrpcFrames();
     let answer: NacosPayload | null = null;
     let grpcStatus: unknown;
@@ -104,7 +112,7 @@ export class NacosConnection {
     stream.on('error', (error) => reject(this.#unreachable(error)));
     stream.on('close', () => {
       clearTimeout(late);
-      if (answer !== null) return settle(type, answer, resolve, reject);
+      if (answer !== null) return settle(type, answer, resolve, refused);
       const why = grpcStatus === undefined ? 'the answer broke off' : `gRPC ${grpcStatus} ${grpcMessage}`;
       reject(this.#failure ?? this.#unreachable(new Error(why)));
     });
@@ -220,19 +228,20 @@ function settle(
   asked: string,
   { type, body }: NacosPayload,
   resolve: (body: NacosBody) => void,
-  reject: (error: OperationError) => void,
+  refuse: (error: OperationError, isForgotten: boolean) => void,
 ): void {
   let content: NacosBody;
   try {
     content = JSON.parse(body.toString()) as NacosBody;
   } catch (cause) {
     const text = `Nacos answers ${asked} with what is not JSON`;
-    return reject(new OperationError('registry-error', text, { retryable: true, cause }));
+    return refuse(new OperationError('registry-error', text, { retryable: true, cause }), false);
   }
   const { resultCode, errorCode, message } = content;
   if (type !== 'ErrorResponse' && (resultCode === undefined || resultCode === 200)) return resolve(content);
   const isDenied = errorCode === 403 || resultCode === 403;
   const why = `${errorCode ?? resultCode}: ${message ?? 'no reason given'}`;
   const code = isDenied ? 'registry-denied' : 'registry-error';
-  reject(new OperationError(code, `Nacos refuses ${asked} (${why})`, { retryable: !isDenied }));
+  const error = new OperationError(code, `Nacos refuses ${asked} (${why})`, { retryable: !isDenied });
+  refuse(error, errorCode === FORGOTTEN);
 }

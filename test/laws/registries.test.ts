@@ -10,12 +10,12 @@ import type { Registry } from '../../src/discovery/registry.ts';
 import { ConsulApp } from '../helpers/consul-app.ts';
 import { startEtcdDouble } from '../helpers/etcd-double.ts';
 import { eventually } from '../helpers/eventually.ts';
+import { NacosPeer } from '../helpers/nacos-peer.ts';
 import { freePort } from '../helpers/ports.ts';
 import { RecordingSink } from '../helpers/recording-sink.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 import { startZookeeperDouble } from '../helpers/zookeeper-double.ts';
 import { EurekaApp, realEureka } from '../servers/eureka-server.ts';
-import { NacosApp, realNacos } from '../servers/nacos-server.ts';
 import { type RealServer, TapedServer } from '../servers/taped-server.ts';
 
 /** A registry of one kind with a world around it: the service `web` has the endpoints 9001 and 9002. */
@@ -36,40 +36,11 @@ async function fill(address: string): Promise<void> {
   for (const port of [9001, 9002]) await app.register('web', port);
 }
 
-/** One real server for all laws, where there is one; else every world plays the same tape. */
-const running = new Map<string, Promise<RealServer | null>>();
+/** One real server for all laws, where there is one; else they play tapes. */
+let eureka: Promise<RealServer | null> | null = null;
 afterAll(async () => {
-  for (const server of running.values()) await (await server)?.stop();
+  await (await eureka)?.stop();
 });
-
-/** A world of a server that is real or was when its tape was made. */
-async function tapedWorld(
-  kind: 'eureka' | 'nacos',
-  settingsAt: (server: TapedServer) => Record<string, unknown>,
-  writer: (real: RealServer) => Promise<{ register(port: number): Promise<void>; leave(): Promise<void> }>,
-): Promise<World> {
-  const real = running.get(kind) ?? (kind === 'eureka' ? realEureka() : realNacos());
-  running.set(kind, real);
-  // Each law has a tape of its own: it divides its time in its own way.
-  const law = expect.getState().currentTestName!.split(' > ').at(-1)!;
-  const server = await TapedServer.start(`laws/${kind}-${law.replaceAll(/\W+/g, '-').slice(0, 32)}`, await real);
-  let app: Awaited<ReturnType<typeof writer>>;
-  await server.act('fill', async (at) => {
-    app = await writer(at);
-    for (const port of [9001, 9002]) await app.register(port);
-  });
-  const registry = create({ kind, ...settingsAt(server) });
-  return {
-    registry,
-    change: () => server.act('change', () => app.register(9003)),
-    outage: () => server.goAway(),
-    async close() {
-      await registry.close();
-      if (server.isReal) await app.leave();
-      await server[Symbol.asyncDispose]();
-    },
-  };
-}
 
 /** One line a kind: without it the laws fail for the kind. */
 const worlds: Record<string, () => Promise<World>> = {
@@ -96,27 +67,41 @@ const worlds: Record<string, () => Promise<World>> = {
       },
     };
   },
-  eureka: () =>
-    tapedWorld(
-      'eureka',
-      ({ address }) => ({ address: `${address}/eureka`, interval: '150ms' }),
-      async (real) => {
-        const app = new EurekaApp(real);
-        return {
-          register: (port) => app.register('web', port),
-          leave: () => app.deregister('web', 9001, 9002, 9003).catch(() => {}),
-        };
+  async eureka() {
+    eureka ??= realEureka();
+    const real = await eureka;
+    // Each law has a tape of its own: it divides its time in its own way.
+    const law = expect.getState().currentTestName!.split(' > ').at(-1)!;
+    const server = await TapedServer.start(`laws/eureka-${law.replaceAll(/\W+/g, '-').slice(0, 32)}`, real);
+    await server.act('fill', async (at) => {
+      for (const port of [9001, 9002]) await new EurekaApp(at).register('web', port);
+    });
+    const registry = create({ kind: 'eureka', address: `${server.address}/eureka`, interval: '150ms' });
+    return {
+      registry,
+      change: () => server.act('change', (at) => new EurekaApp(at).register('web', 9003)),
+      outage: () => server.goAway(),
+      async close() {
+        await registry.close();
+        if (real !== null) await new EurekaApp(real).deregister('web', 9001, 9002, 9003).catch(() => {});
+        await server[Symbol.asyncDispose]();
       },
-    ),
-  nacos: () =>
-    tapedWorld(
-      'nacos',
-      ({ address, grpcPort }) => ({ address: `${address}/nacos`, grpcPort }),
-      async (real) => {
-        const app = await NacosApp.connect(real);
-        return { register: (port) => app.register('web', port), leave: async () => app.die() };
+    };
+  },
+  async nacos() {
+    const peer = await NacosPeer.start();
+    for (const port of [9001, 9002]) peer.put('web', port);
+    const registry = create({ kind: 'nacos', address: 'http://127.0.0.1:1/nacos', grpcPort: peer.port });
+    return {
+      registry,
+      change: async () => peer.put('web', 9003),
+      outage: () => peer.goAway(),
+      async close() {
+        await registry.close();
+        await peer.goAway();
       },
-    ),
+    };
+  },
   async embedded() {
     const directory = await temporaryDirectory('law');
     const port = await freePort();
