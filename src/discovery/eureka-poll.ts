@@ -1,7 +1,7 @@
+import { Backoff } from '../base/backoff.ts';
 import { OperationError } from '../base/errors.ts';
 import { jittered } from '../base/random.ts';
 import type { Answered, HttpAsker } from '../stores/http-asker.ts';
-import { Backoff } from './backoff.ts';
 import { type EurekaAnswer, type EurekaInstance, hashOf, readEurekaAnswer } from './eureka-instance.ts';
 import type { RegistryContext, Suspicion } from './registry.ts';
 

@@ -1,6 +1,6 @@
+import { Backoff } from '../base/backoff.ts';
 import { OperationError } from '../base/errors.ts';
 import type { Answered, HttpAsker } from '../stores/http-asker.ts';
-import { Backoff } from './backoff.ts';
 import type { Registered, Registration, RegistryContext } from './registry.ts';
 
 /**

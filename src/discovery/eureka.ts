@@ -40,7 +40,7 @@ const options = z.object({
     .enum(['auto', 'plain', 'secure'])
     .describe('which port; auto: the plain one, or the secure one where only that is switched on')
     .prefault('auto'),
-  tls: clientTls,
+  tls: clientTls.describe('for https addresses').prefault({}),
 });
 
 export type EurekaOptions = z.infer<typeof options>;

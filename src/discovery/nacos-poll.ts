@@ -1,9 +1,9 @@
+import { Backoff } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import { OperationError } from '../base/errors.ts';
 import { jittered, type Random } from '../base/random.ts';
 import type { Answered } from '../stores/http-asker.ts';
-import type { NacosHttp } from '../stores/nacos-http.ts';
-import { Backoff } from './backoff.ts';
+import type { NacosHttp } from '../stores/nacos/nacos-http.ts';
 import { metadataOf, serviceOf } from './nacos-instance.ts';
 import type { NacosLink, NacosLinkEvents, NacosWanted } from './nacos-link.ts';
 import type { NacosWatch } from './nacos-watch.ts';

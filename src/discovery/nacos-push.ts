@@ -1,7 +1,7 @@
 import type { OperationError } from '../base/errors.ts';
 import { jittered, type Random } from '../base/random.ts';
-import type { NacosBody } from '../stores/nacos-connection.ts';
-import { NacosGrpc, type NacosGrpcOptions } from '../stores/nacos-grpc.ts';
+import type { NacosBody } from '../stores/nacos/nacos-connection.ts';
+import { NacosGrpc, type NacosGrpcOptions } from '../stores/nacos/nacos-grpc.ts';
 import { instanceOf, serviceOf } from './nacos-instance.ts';
 import type { NacosLink, NacosLinkEvents, NacosWanted } from './nacos-link.ts';
 import type { NacosWatch } from './nacos-watch.ts';

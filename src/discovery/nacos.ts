@@ -4,8 +4,8 @@ import { OperationError } from '../base/errors.ts';
 import { duration } from '../base/literals.ts';
 import { type ClientTls, clientTls, readClientTls } from '../stores/client-tls.ts';
 import { HttpAsker } from '../stores/http-asker.ts';
-import { NacosHttp } from '../stores/nacos-http.ts';
-import { NacosToken } from '../stores/nacos-token.ts';
+import { NacosHttp } from '../stores/nacos/nacos-http.ts';
+import { NacosToken } from '../stores/nacos/nacos-token.ts';
 import { storeAddresses } from '../stores/store-addresses.ts';
 import type { NacosLink, NacosLinkEvents, NacosWanted } from './nacos-link.ts';
 import { NacosPoll } from './nacos-poll.ts';
@@ -47,7 +47,7 @@ const options = z.object({
     .refine((ms) => ms >= 100 && ms <= 60_000, { error: 'ask every 100ms…60s' })
     .describe('between two rounds of polls over HTTP, changed by up to a fifth')
     .prefault('5s'),
-  tls: clientTls,
+  tls: clientTls.describe('for https addresses').prefault({}),
 });
 
 export type NacosOptions = z.infer<typeof options>;

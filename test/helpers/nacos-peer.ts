@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { GrpcFrames, grpcFrame } from '../../src/stores/grpc-frames.ts';
-import { decodeNacosPayload, encodeNacosPayload } from '../../src/stores/nacos-payload.ts';
+import { GrpcFrames, grpcFrame } from '../../src/stores/nacos/grpc-frames.ts';
+import { decodeNacosPayload, encodeNacosPayload } from '../../src/stores/nacos/nacos-payload.ts';
 
 /** An instance as Nacos tells it. */
 export type PeerInstance = Readonly<Record<string, unknown>> & { readonly ip: string; readonly port: number };

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import type { OperationError } from '../../src/base/errors.ts';
-import { NacosConnection } from '../../src/stores/nacos-connection.ts';
+import { NacosConnection } from '../../src/stores/nacos/nacos-connection.ts';
 import { freePorts } from '../helpers/ports.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 import { startStoreProgram } from './store-program.ts';

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import http from 'node:http';
 import http2 from 'node:http2';
 import type { AddressInfo, Server, Socket } from 'node:net';
-import { GrpcFrames, grpcFrame } from '../../src/stores/grpc-frames.ts';
-import { decodeNacosPayload } from '../../src/stores/nacos-payload.ts';
+import { GrpcFrames, grpcFrame } from '../../src/stores/nacos/grpc-frames.ts';
+import { decodeNacosPayload } from '../../src/stores/nacos/nacos-payload.ts';
 import { Tape } from './tape.ts';
 
 /** A real server that runs. */

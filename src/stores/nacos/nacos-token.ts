@@ -1,6 +1,6 @@
-import type { Clock } from '../base/clock.ts';
-import { OperationError } from '../base/errors.ts';
-import type { HttpAsker } from './http-asker.ts';
+import type { Clock } from '../../base/clock.ts';
+import { OperationError } from '../../base/errors.ts';
+import type { HttpAsker } from '../http-asker.ts';
 
 export interface NacosLogin {
   /** '' where Nacos knows no users. */

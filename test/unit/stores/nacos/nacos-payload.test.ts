@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { GrpcFrames, grpcFrame } from '../../../src/stores/grpc-frames.ts';
-import { decodeNacosPayload, encodeNacosPayload } from '../../../src/stores/nacos-payload.ts';
+import { GrpcFrames, grpcFrame } from '../../../../src/stores/nacos/grpc-frames.ts';
+import { decodeNacosPayload, encodeNacosPayload } from '../../../../src/stores/nacos/nacos-payload.ts';
 
 describe('a Nacos payload', () => {
   it('is written as protobuf has it', () => {

@@ -1,6 +1,6 @@
 import http2 from 'node:http2';
-import { OperationError } from '../base/errors.ts';
-import type { ClientTls } from './client-tls.ts';
+import { OperationError } from '../../base/errors.ts';
+import type { ClientTls } from '../client-tls.ts';
 import { GrpcFrames, grpcFrame } from './grpc-frames.ts';
 import { decodeNacosPayload, encodeNacosPayload, type NacosPayload } from './nacos-payload.ts';
 

@@ -1,5 +1,5 @@
-import { OperationError } from '../base/errors.ts';
-import type { Answered, HttpAsker } from './http-asker.ts';
+import { OperationError } from '../../base/errors.ts';
+import type { Answered, HttpAsker } from '../http-asker.ts';
 import type { NacosToken } from './nacos-token.ts';
 
 export interface NacosAsked {

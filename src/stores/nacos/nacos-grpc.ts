@@ -1,10 +1,10 @@
-import { OperationError } from '../base/errors.ts';
-import type { Random } from '../base/random.ts';
-import type { ClientTls } from './client-tls.ts';
+import { Backoff } from '../../base/backoff.ts';
+import { OperationError } from '../../base/errors.ts';
+import type { Random } from '../../base/random.ts';
+import type { ClientTls } from '../client-tls.ts';
 import { type NacosBody, NacosConnection } from './nacos-connection.ts';
 import type { NacosToken } from './nacos-token.ts';
 
-const RETRY_FIRST_MS = 250;
 /** One small request a client: what keeps a returning server from being run over is that what follows is spread. */
 const RETRY_MAX_MS = 5000;
 
@@ -30,14 +30,17 @@ export interface NacosGrpcOptions {
 /** Keeps one connection to one of several Nacos 2 servers for as long as it runs. No timer and no socket before `start` and after `close`. */
 export class NacosGrpc {
   readonly #options: NacosGrpcOptions;
+  readonly #backoff: Backoff;
   #connection: NacosConnection | null = null;
   #timer: NodeJS.Timeout | null = null;
   #at = 0;
+  /** Servers tried in vain since the last connection. */
   #failures = 0;
   #closed = false;
 
   constructor(options: NacosGrpcOptions) {
     this.#options = options;
+    this.#backoff = new Backoff(250, RETRY_MAX_MS, options.random);
   }
 
   get isConnected(): boolean {
@@ -98,18 +101,17 @@ export class NacosGrpc {
     if (this.#closed) return connection.close();
     this.#connection = connection;
     this.#failures = 0;
+    this.#backoff.reset();
     events.connected();
   };
 
   /** The next server at once, and after one round with a growing pause. */
   #fail(error: OperationError): void {
-    const { origins, random, events } = this.#options;
+    const { origins, events } = this.#options;
     this.#at = (this.#at + 1) % origins.length;
     this.#failures++;
-    const round = Math.floor(this.#failures / origins.length);
     const isRoundOver = this.#failures % origins.length === 0;
-    const ceilingMs = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(10, round));
-    this.#timer = setTimeout(this.#connect, isRoundOver ? random() * ceilingMs : 0);
+    this.#timer = setTimeout(this.#connect, isRoundOver ? this.#backoff.next() : 0);
     events.lost(error);
   }
 }
