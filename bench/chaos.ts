@@ -1,23 +1,29 @@
 import { parseArgs } from 'node:util';
-import { lossesOf, runChaos, tableOf } from '../test/chaos/run-chaos.ts';
+import { linesOf, lossesOf, runChaos, tableOf } from '../test/chaos/run-chaos.ts';
 
-// Nothing is lost when anything changes: `--seconds N` of reloads, worker restarts, endpoint drains and rolling restarts under every kind of client,
-// then a third of it with workers killed. Prints a table; exits 1 when a request or a connection was lost without a kill.
+// Nothing is lost when anything changes: `--seconds N` of reloads, worker restarts, upgrades, endpoint drains and rolling restarts under every kind of client,
+// then SIGTERM, `--kills N` workers killed and one stalled. Prints a table; exits 1 when a request or a connection was lost without a kill.
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
+    minutes: { type: 'string' },
     workers: { type: 'string', default: '2' },
     rate: { type: 'string', default: '100' },
     download: { type: 'string', default: '100' },
+    kills: { type: 'string', default: '20' },
   },
 });
 
 const report = await runChaos({
-  seconds: Number(values.seconds),
+  seconds: values.minutes === undefined ? Number(values.seconds) : Number(values.minutes) * 60,
   workers: Number(values.workers),
   rate: Number(values.rate),
   downloadMiB: Number(values.download),
+  kills: Number(values.kills),
+  stalls: true,
+  upgrades: 6,
+  onPhase: (phase) => console.log(linesOf(phase).join('\n')),
 });
-console.log(tableOf(report));
+console.log(tableOf(report).split('\n').slice(-2).join('\n'));
 const losses = lossesOf(report);
 process.exitCode = losses.length === 0 && report.deaths === 0 ? 0 : 1;

@@ -70,6 +70,7 @@ export function addApiRoutes(server: FastifyInstance, context: ApiContext): void
     sendError(reply, 409, 'not-restarted', message, { restarted });
     return reply;
   });
+  server.post('/api/v1/upgrade', (_request, reply) => upgrade(context, reply));
   server.get('/api/v1/events', (request, reply) => openEvents(context, request, reply));
   server.get('/api/v1/overview', (_request, reply) =>
     sendInSlices(overviewJson(state(), context.recent, clock.now(), program(context)), reply),
@@ -135,6 +136,15 @@ async function reload(context: ApiContext, reply: FastifyReply): Promise<Fastify
   }
   const problems = result.problems.map((problem) => ({ ...problem, text: formatProblem(problem) }));
   sendError(reply, 422, 'document-refused', result.message, { problems });
+  return reply;
+}
+
+async function upgrade(context: ApiContext, reply: FastifyReply): Promise<FastifyReply> {
+  const result = await context.control.upgrade();
+  if (result.upgraded) return reply.send({ pid: result.pid });
+  const problems = result.problems.map((problem) => ({ ...problem, text: formatProblem(problem) }));
+  if (problems.length > 0) sendError(reply, 422, 'document-refused', result.message, { problems });
+  else sendError(reply, 409, 'not-upgraded', result.message);
   return reply;
 }
 

@@ -21,6 +21,11 @@ export interface RestartResult {
   readonly message: string | null;
 }
 
+/** How an upgrade ended. When the new process did not come up the old one runs on; `problems` are those of its document. */
+export type UpgradeResult =
+  | { readonly upgraded: true; readonly pid: number }
+  | { readonly upgraded: false; readonly message: string; readonly problems: readonly ConfigProblem[] };
+
 /** The acts an operator may do. The composition root provides it; called on main by the admin API, never concurrently with itself. */
 export interface Control {
   /** In force for every request that is picked for after it returns. Survives registry pushes and reloads, not a restart. Never throws. */
@@ -29,4 +34,6 @@ export interface Control {
   reload(): Promise<ReloadResult>;
   /** Puts fresh threads in place of all workers, one after the other, without losing a connection. Resolves when the last has taken over. */
   restartWorkers(): Promise<RestartResult>;
+  /** Starts the program anew, as it lies on disk now, in a process that takes over every connection that waits. Resolves when it serves or has failed. */
+  upgrade(): Promise<UpgradeResult>;
 }

@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { OperationError } from '../base/errors.ts';
 import { formatHostPort } from '../base/literals.ts';
@@ -50,6 +50,7 @@ export class AdminServer {
   #guard: Guard;
   readonly #stream: EventStream;
   #fastify: FastifyInstance | null = null;
+  #isLeaving = false;
 
   constructor(options: AdminServerOptions) {
     this.#options = options;
@@ -57,15 +58,19 @@ export class AdminServer {
     this.#stream = new EventStream(options.events, options.heartbeatMs);
   }
 
-  /** Starts to listen; resolves with `address:port`. Rejects with an OperationError when the address cannot be had. */
-  async start(): Promise<string> {
+  /**
+   * Starts to listen; resolves with `address:port`. Rejects with an OperationError when the address cannot be had. `inherit` has a server that listens
+   * already, of another process; asked for when everything else is ready.
+   */
+  async start(inherit?: () => Promise<Server>): Promise<string> {
     const { host, port, token } = this.#options;
     if (token === '' && !isLoopbackName(host)) {
       throw new OperationError('admin-token', `admin.bind ${host} is beyond loopback: set admin.token`);
     }
     this.#fastify = this.#build(await readPages());
     try {
-      await this.#fastify.listen({ host, port });
+      if (inherit === undefined) await this.#fastify.listen({ host, port });
+      else await goOn(this.#fastify, inherit);
     } catch (error) {
       await this.close();
       throw bindError(error as NodeJS.ErrnoException, formatHostPort(host, port));
@@ -73,6 +78,17 @@ export class AdminServer {
     this.#stream.start();
     const bound = this.#fastify.server.address() as AddressInfo;
     return formatHostPort(bound.address, bound.port);
+  }
+
+  /** What listens; null before `start` and after `close`. */
+  get server(): Server | null {
+    return this.#fastify?.server ?? null;
+  }
+
+  /** Another process listens here now: what is under way is answered, and no connection is kept for more. */
+  leave(): void {
+    this.#isLeaving = true;
+    this.#fastify?.server.close();
   }
 
   /** Asks for another token from the next request on; '' for none, on loopback only. */
@@ -97,6 +113,10 @@ export class AdminServer {
     });
     server.server.maxConnections = MAX_CONNECTIONS;
     const open = new Set([...HEALTH_PATHS, ...pages.map((page) => page.path)]);
+    server.addHook('onSend', (_request, reply, _payload, done) => {
+      if (this.#isLeaving) reply.header('connection', 'close');
+      done();
+    });
     server.addHook('onRequest', (request, reply, done) => this.#admit(request, reply, open, done));
     acceptJsonOfAnyType(server);
     server.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => this.#fail(error, reply));
@@ -130,6 +150,13 @@ export class AdminServer {
     this.#options.log.error({ err: error }, 'admin API failed');
     sendError(reply, 500, 'internal', 'something went wrong inside; the log tells what');
   }
+}
+
+async function goOn(fastify: FastifyInstance, inherit: () => Promise<Server>): Promise<void> {
+  await fastify.ready();
+  const inherited = await inherit();
+  // A server listens on another one's handle from this turn of the loop on: nothing that waits in it is lost.
+  fastify.server.listen(inherited);
 }
 
 /** `curl -d` without a content type works too; what protects against other sites' forms is the guard, not the type. */

@@ -2,7 +2,7 @@ import { OperationError } from '../base/errors.ts';
 import type { ListenerCells } from '../proxy/listener-cells.ts';
 import { AccessLogSink } from '../telemetry/access-log-sink.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { nothingToDo, type Prepared } from './prepared.ts';
+import type { Prepared } from './prepared.ts';
 
 /** Where the access log goes, as the document says; changed by a reload. */
 export class AccessTarget {
@@ -16,7 +16,7 @@ export class AccessTarget {
 
   /** Opens a new target if there is one. Rejects with an OperationError when it cannot be opened; the old one is written on. */
   async prepare(target: string | null): Promise<Prepared> {
-    if (target === this.#target) return nothingToDo;
+    if (target === this.#target) return { commit: () => this.reopen(), cancel() {} };
     const next = target === null ? null : await this.#open(target);
     return {
       commit: () => {
@@ -27,6 +27,11 @@ export class AccessTarget {
       },
       cancel: () => void next?.close(),
     };
+  }
+
+  /** A rotation may have moved the file away: the next lines go to a file of the old name. */
+  reopen(): void {
+    void this.#sink?.reopen();
   }
 
   /** Writes a batch; `done` is called when it is written or lost. */

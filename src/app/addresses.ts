@@ -8,7 +8,7 @@ const OWN_WAIT_MS = 3000;
 const OWN_STEP_MS = 25;
 
 /** One address of a listener, reserved. */
-interface Reserved {
+export interface Reserved {
   readonly host: string;
   readonly port: number;
 }
@@ -27,7 +27,7 @@ export class Addresses {
    * a second evenkeel is refused. Rejects with an OperationError when it is taken or cannot be had. Resolves with false when it was ours already.
    */
   async reserve(listener: string, bind: string): Promise<boolean> {
-    const key = keyOf(listener, bind);
+    const key = placeKey(listener, bind);
     if (this.#reserved.has(key)) return false;
     const { host: name, port } = parseHostPort(bind)!;
     const host = isIP(name) === 0 ? await lookUp(name, bind) : name;
@@ -58,8 +58,18 @@ export class Addresses {
     }
   }
 
+  /** Addresses that the process before this one holds for us, by what the document calls them. They count as ours although they cannot be bound alone. */
+  inherit(addresses: Readonly<Record<string, Reserved>>): void {
+    for (const [key, reserved] of Object.entries(addresses)) this.#reserved.set(key, reserved);
+  }
+
+  /** What a successor inherits. */
+  get all(): Record<string, Reserved> {
+    return Object.fromEntries(this.#reserved);
+  }
+
   release(listener: string, bind: string): void {
-    this.#forget(keyOf(listener, bind));
+    this.#forget(placeKey(listener, bind));
   }
 
   #forget(key: string): void {
@@ -72,19 +82,19 @@ export class Addresses {
 
   /** Lets go of every address that is not among these. */
   retain(places: readonly { readonly listener: string; readonly bind: string }[]): void {
-    const keys = new Set(places.map(({ listener, bind }) => keyOf(listener, bind)));
+    const keys = new Set(places.map(({ listener, bind }) => placeKey(listener, bind)));
     for (const key of [...this.#reserved.keys()]) if (!keys.has(key)) this.#forget(key);
   }
 
   /** `address:port` as bound. */
   bound(listener: string, bind: string): string {
-    const reserved = this.#reserved.get(keyOf(listener, bind));
+    const reserved = this.#reserved.get(placeKey(listener, bind));
     return reserved === undefined ? bind : formatHostPort(reserved.host, reserved.port);
   }
 
   /** A socket for one worker. Throws an OperationError when it cannot be had. */
   socket(listener: string, bind: string): BoundSocket {
-    const { host, port } = this.#reserved.get(keyOf(listener, bind))!;
+    const { host, port } = this.#reserved.get(placeKey(listener, bind))!;
     try {
       return new BoundSocket({ host, port, reusePort: true });
     } catch (error) {
@@ -94,7 +104,7 @@ export class Addresses {
 }
 
 /** An address is the same whichever listener names it, so that a listener may be renamed; port 0 is another one for each. */
-function keyOf(listener: string, bind: string): string {
+export function placeKey(listener: string, bind: string): string {
   return parseHostPort(bind)?.port === 0 ? `${listener}\0${bind}` : bind;
 }
 

@@ -1,3 +1,4 @@
+import type { Server } from 'node:net';
 import type { AdminOptions } from '../admin/options.ts';
 import type { AdminServer } from '../admin/server.ts';
 import { parseHostPort } from '../base/literals.ts';
@@ -18,12 +19,30 @@ export class AdminDoor {
     this.#make = make;
   }
 
-  /** Resolves with `address:port`, null when the document wants none. Rejects with an OperationError when it cannot be had. */
-  async start({ bind, token }: AdminOptions): Promise<string | null> {
+  /**
+   * Resolves with `address:port`, null when the document wants none. Rejects with an OperationError when it cannot be had. `inherit` has the listening server
+   * of the process before this one.
+   */
+  async start({ bind, token }: AdminOptions, inherit?: () => Promise<Server>): Promise<string | null> {
     if (bind === null) return null;
     this.#server = this.#makeAt(bind, token);
     this.#bind = bind;
-    return this.#server.start();
+    return this.#server.start(inherit);
+  }
+
+  /** As the document in force says it; null when there is none. */
+  get bind(): string | null {
+    return this.#bind;
+  }
+
+  /** What listens, for another process to go on with. */
+  get server(): Server | null {
+    return this.#server?.server ?? null;
+  }
+
+  /** Another process listens here now. */
+  leave(): void {
+    this.#server?.leave();
   }
 
   /** Opens a new address if there is one. Rejects with an OperationError when it cannot be had; the old one serves on. */

@@ -1,5 +1,13 @@
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import type { Control, EndpointChange, ReloadResult, RestartResult, SetEndpointResult } from '../admin/control.ts';
+import type {
+  Control,
+  EndpointChange,
+  ReloadResult,
+  RestartResult,
+  SetEndpointResult,
+  UpgradeResult,
+} from '../admin/control.ts';
 import { AdminServer } from '../admin/server.ts';
 import { systemClock } from '../base/clock.ts';
 import { ConfigError, formatProblem, OperationError } from '../base/errors.ts';
@@ -11,19 +19,24 @@ import type { Logger } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/prometheus.ts';
 import { RecentTraffic } from '../telemetry/recent-traffic.ts';
 import { AccessTarget } from './access-target.ts';
-import { Addresses } from './addresses.ts';
+import { Addresses, placeKey } from './addresses.ts';
 import { AdminDoor } from './admin-door.ts';
 import { type DocumentOptions, isSameDocument, type LoadedDocument } from './document.ts';
+import { PATIENCE_MS } from './hand-over.ts';
 import { HealthFile } from './health-file.ts';
+import { LentServers } from './lent-servers.ts';
 import { ListenerSet } from './listener-set.ts';
 import { MemoryLimit } from './memory-limit.ts';
 import { connectionCeiling } from './open-files.ts';
 import { PoolSet } from './pool-set.ts';
+import type { Predecessor } from './predecessor.ts';
 import { putInForce, type ReloadParts, sendSockets, within, workerCount } from './reload.ts';
 import { RunningState } from './running-state.ts';
 import { Sources } from './sources.ts';
 import { TicketKeys } from './ticket-keys.ts';
 import { Turns } from './turns.ts';
+import { Upgrade } from './upgrade.ts';
+import type { Inheritance } from './upgrade-messages.ts';
 import { WorkerMail } from './worker-mail.ts';
 import { maxWorkers, rowsFor, Workers } from './workers.ts';
 
@@ -33,6 +46,8 @@ const SWEEP_MS = 100;
 const HAND_OVER_MS = 2000;
 /** Time for the workers to cut what is left. */
 const CUT_MS = 500;
+/** What was answered by the admin API as a successor took over has reached its client by then. */
+const FAREWELL_MS = 1000;
 
 export interface ControlPlaneOptions {
   readonly document: LoadedDocument;
@@ -42,6 +57,10 @@ export interface ControlPlaneOptions {
   /** Level and format of `log`, after a reload; without it they stay. */
   readonly configureLog?: (log: DocumentOptions['log']) => Promise<void>;
   readonly version: string;
+  /** Starts the program once more, as a process with an IPC channel; without it there are no upgrades. */
+  readonly startSuccessor?: () => ChildProcess;
+  /** The process whose place this one takes. */
+  readonly predecessor?: Predecessor | null;
 }
 
 /** The running proxy as main sees it: everything that is started from a document, and what may be done to it. Started once, closed once. */
@@ -59,6 +78,7 @@ export class ControlPlane implements Control {
   readonly #metrics: Metrics;
   #document: LoadedDocument;
   readonly #admin: AdminDoor;
+  readonly #lent: LentServers;
   readonly #access: AccessTarget;
   readonly #parts: ReloadParts;
   readonly #mail: WorkerMail;
@@ -71,6 +91,9 @@ export class ControlPlane implements Control {
   #sweep: NodeJS.Timeout | null = null;
   #listening = false;
   #isDraining = false;
+  #upgrade: Upgrade | null = null;
+  /** Another process serves in our place. */
+  #isSucceeded = false;
   /** What was not yet known must not be written over what an earlier process knew. */
   #wasReady = false;
   #drained = new Set<number>();
@@ -103,6 +126,7 @@ export class ControlPlane implements Control {
       stateDirectory: join(document.runtime.state, 'last-good'),
       onSet: (pool, set) => this.#pools.replace(pool, set),
       publish: (event) => this.events.publish(event),
+      succession: options.predecessor ?? null,
     });
     this.#state = new RunningState({
       document: () => this.#document,
@@ -120,6 +144,7 @@ export class ControlPlane implements Control {
     });
     this.#access = new AccessTarget(options.log);
     this.#admin = new AdminDoor((place) => this.#makeAdmin(place));
+    this.#lent = new LentServers(this.#workers);
     this.#parts = this.#makeParts();
     this.#mail = new WorkerMail(this.#parts, (row) => this.#onThreadDrained(row));
     this.#memory = new MemoryLimit(document.runtime.memory, {
@@ -137,6 +162,7 @@ export class ControlPlane implements Control {
       pools: this.#pools,
       sources: this.#sources,
       workers: this.#workers,
+      lent: this.#lent,
       admin: this.#admin,
       access: this.#access,
       configureLog: async (log) => this.#options.configureLog?.(log),
@@ -186,12 +212,17 @@ export class ControlPlane implements Control {
 
   async #start(): Promise<{ admin: string | null }> {
     const { document } = this.#document;
+    const predecessor = this.#options.predecessor ?? null;
+    const inheritance = (await predecessor?.inheritance()) ?? null;
+    if (inheritance === null) this.#health.load();
+    else this.#inherit(inheritance);
     await this.#listeners.reserve(document.listeners);
-    this.#health.load();
     (await this.#access.prepare(document.log.access)).commit();
     this.#pools.configure(document.pools);
     this.#listeners.configure(document);
-    const admin = await this.#admin.start(document.admin);
+    // Where the process before this one still has the address, it goes on answering until this one is ready.
+    const isAdminTaken = inheritance?.admin != null && inheritance.admin === document.admin.bind;
+    const admin = isAdminTaken ? null : await this.#admin.start(document.admin);
     await this.#workers.start();
     await this.#sources.configure(document);
     this.#recent.start();
@@ -199,12 +230,48 @@ export class ControlPlane implements Control {
     this.#sweep = setInterval(() => this.#onSweep(), SWEEP_MS);
     await this.#firstSync(document.runtime.startTimeout);
     this.#listening = true;
-    for (const row of this.#workers.serving()) sendSockets(this.#parts, row, this.#listeners.binds());
-    await this.#listeners.allListening(this.#workers.serving().length);
+    await this.#listen(predecessor);
+    const inherited = isAdminTaken && (await this.#admin.start(document.admin, () => predecessor!.takeAdmin()));
     this.#state.becomeReady();
     this.#wasReady = true;
     this.events.publish({ type: 'ready' });
-    return { admin };
+    predecessor?.ready();
+    return { admin: inherited || admin };
+  }
+
+  #inherit({ addresses, health, overrides, ticketKeys }: Inheritance): void {
+    this.#addresses.inherit(addresses);
+    this.#health.inherit(health);
+    this.#pools.inherit(overrides);
+    this.#ticketKeys.inherit(ticketKeys);
+  }
+
+  #inheritance(): Inheritance {
+    return {
+      addresses: this.#addresses.all,
+      admin: this.#admin.bind,
+      health: this.#pools.remember(),
+      overrides: this.#pools.overrides(),
+      ticketKeys: Buffer.from(this.#ticketKeys.current).toString('base64'),
+    };
+  }
+
+  /** Every worker gets a socket on every address: one that the process before this one listened on, as long as there are any, else one of its own. */
+  async #listen(predecessor: Predecessor | null): Promise<void> {
+    const places = this.#listeners.binds();
+    const rows = this.#workers.serving();
+    const given = new Map<string, number>(places.map(({ listener, bind }) => [placeKey(listener, bind), 0]));
+    await predecessor?.takeListeners([...given.keys()], (key, server) => {
+      const place = places.find(({ listener, bind }) => placeKey(listener, bind) === key)!;
+      const count = given.get(key) ?? 0;
+      given.set(key, count + 1);
+      this.#workers.post(rows[count % rows.length], { kind: 'adopt', ...place, server });
+    });
+    for (const [i, row] of rows.entries())
+      for (const { listener, bind } of places)
+        if (given.get(placeKey(listener, bind))! <= i)
+          this.#workers.post(row, { kind: 'listen', listener, bind, socket: this.#addresses.socket(listener, bind) });
+    await this.#listeners.allListening(rows.length);
   }
 
   #makeAdmin(place: { host: string; port: number; token: string }): AdminServer {
@@ -265,7 +332,7 @@ export class ControlPlane implements Control {
   #onSweep(): void {
     this.#workers.watch();
     if (!this.#isDraining) this.#memory.look();
-    if (this.#state.ready) this.#health.look();
+    if (this.#state.ready && this.#upgrade === null) this.#health.look();
     this.#pools.sweep();
   }
 
@@ -285,7 +352,8 @@ export class ControlPlane implements Control {
   async #reload(): Promise<ReloadResult> {
     const before = this.#document;
     try {
-      if (this.#isDraining) throw new OperationError('draining', 'this process is shutting down');
+      this.#refuseWhileEnding();
+      this.events.publish({ type: 'reloading' });
       await putInForce(this.#parts, before, await this.#options.reread());
     } catch (error) {
       return this.#refuse(error);
@@ -297,13 +365,57 @@ export class ControlPlane implements Control {
     return { accepted: true, version, versionNumber, isChanged };
   }
 
+  /** Resolves when the new process serves, or when it is sure that it will not. One at a time: a second one is refused at once. */
+  async upgrade(): Promise<UpgradeResult> {
+    const refusal = this.#upgradeRefusal();
+    if (refusal !== null) return { upgraded: false, message: refusal, problems: [] };
+    const child = this.#options.startSuccessor!();
+    const parts = {
+      lent: this.#lent,
+      sources: this.#sources,
+      admin: this.#admin,
+      inheritance: () => this.#inheritance(),
+    };
+    const upgrade = new Upgrade(parts, child);
+    this.#upgrade = upgrade;
+    this.events.publish({ type: 'upgrading', pid: upgrade.pid });
+    return this.#turns.take(() => this.#runUpgrade(upgrade));
+  }
+
+  async #runUpgrade(upgrade: Upgrade): Promise<UpgradeResult> {
+    const { pid } = upgrade;
+    try {
+      await upgrade.run(this.#document.document.runtime.upgradeTimeout);
+    } catch (error) {
+      const problems = error instanceof ConfigError ? error.problems : [];
+      const message = error instanceof Error ? error.message : String(error);
+      this.#upgrade = null;
+      this.events.publish({ type: 'upgrade-failed', reason: message });
+      return { upgraded: false, message, problems };
+    }
+    this.#isSucceeded = true;
+    this.events.publish({ type: 'upgraded', pid });
+    return { upgraded: true, pid };
+  }
+
+  /** Why there can be no upgrade now; null when there can. */
+  #upgradeRefusal(): string | null {
+    if (this.#options.startSuccessor === undefined) return 'this program cannot be upgraded while it runs';
+    // With the first process of a container all others end.
+    if (process.pid === 1)
+      return 'this process is the first of its container, which would end with it; replace the container';
+    if (this.#isDraining) return 'this process is shutting down';
+    if (this.#upgrade !== null) return `an upgrade is under way: process ${this.#upgrade.pid}`;
+    return this.#wasReady ? null : 'this process is not ready yet';
+  }
+
   /** One after the other, each when its predecessor's sockets have been taken over. Ends at the first that cannot be restarted now. */
   restartWorkers(only?: number, reason = 'asked for'): Promise<RestartResult> {
     return this.#turns.take(async () => {
       const restarted: number[] = [];
       const workers = only === undefined ? Array.from({ length: this.#workers.count }, (_, i) => i) : [only];
       try {
-        if (this.#isDraining) throw new OperationError('draining', 'this process is shutting down');
+        this.#refuseWhileEnding();
         for (const worker of workers) {
           await this.#workers.restart(worker);
           restarted.push(worker);
@@ -316,6 +428,11 @@ export class ControlPlane implements Control {
     });
   }
 
+  #refuseWhileEnding(): void {
+    if (this.#isSucceeded) throw new OperationError('succeeded', 'another process has taken over');
+    if (this.#isDraining) throw new OperationError('draining', 'this process is shutting down');
+  }
+
   #refuse(error: unknown): ReloadResult {
     const problems = error instanceof ConfigError ? error.problems : [];
     const message = error instanceof Error ? error.message : String(error);
@@ -324,6 +441,17 @@ export class ControlPlane implements Control {
       problems: problems.length > 0 ? problems.map(formatProblem) : [message],
     });
     return { accepted: false, message, problems };
+  }
+
+  /** After a rotation of the access log. */
+  reopenLogs(): void {
+    this.#access.reopen();
+  }
+
+  /** How long `drain` and `close` take at most, in ms; longer means that something hangs. */
+  get endingMs(): number {
+    const { announce, drain } = this.#document.document.runtime;
+    return announce + HAND_OVER_MS + drain + CUT_MS + FAREWELL_MS;
   }
 
   /** Ends a worker as a fault would, or blocks its loop: for tests of what follows. */
@@ -336,9 +464,10 @@ export class ControlPlane implements Control {
   async drain(reason: string): Promise<void> {
     const { announce, drain } = this.#document.document.runtime;
     this.#isDraining = true;
+    this.#upgrade?.abort('this process is shutting down');
     this.#state.draining(reason);
     this.events.publish({ type: 'draining', reason });
-    if (announce > 0) await new Promise((resolve) => setTimeout(resolve, announce));
+    if (announce > 0 && !this.#isSucceeded) await new Promise((resolve) => setTimeout(resolve, announce));
     // A hand-over of sockets that is under way ends first.
     await within(
       this.#turns.take(async () => {}),
@@ -348,7 +477,8 @@ export class ControlPlane implements Control {
     const done = new Promise<void>((resolve) => {
       this.#onDrained = resolve;
     });
-    this.#workers.broadcast({ kind: 'drain' });
+    // Nobody waits for a process that has a successor.
+    this.#workers.broadcast({ kind: 'drain', patienceMs: this.#isSucceeded ? PATIENCE_MS : 0 });
     const deadline = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       this.#log.warn({ connections: this.#listeners.connections }, 'the drain deadline is over: cutting what is left');
@@ -359,6 +489,7 @@ export class ControlPlane implements Control {
     // Workers say when they have cut: a thread that is ended before closes its sockets with FIN, and a cut body would look whole.
     this.cut();
     await within(done, CUT_MS);
+    if (this.#isSucceeded) await within(deadline.promise, FAREWELL_MS);
   }
 
   /** Ends every connection now. */
@@ -380,7 +511,7 @@ export class ControlPlane implements Control {
     if (this.#sweep !== null) clearInterval(this.#sweep);
     this.#ticketKeys.close();
     await this.#workers.close();
-    if (this.#wasReady) await this.#health.close();
+    if (this.#wasReady && !this.#isSucceeded) await this.#health.close();
     this.#pools.close();
     await this.#sources.close();
     this.#recent.close();

@@ -1,4 +1,4 @@
-import { BlockList, type BoundSocket, isIPv6, type Server } from 'node:net';
+import { BlockList, type BoundSocket, isIPv6, type Server, type Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { parseHostPort } from '../base/literals.ts';
 import type { Random } from '../base/random.ts';
@@ -303,8 +303,19 @@ export class DataPlane {
   /** Goes on with another thread's listening server. */
   adopt(listener: string, bind: string, server: Server): void {
     const served = this.#served.get(listener);
-    if (served === undefined) server.close();
-    else served.listener.adopt(bind, server);
+    if (served === undefined) {
+      server.close();
+      return;
+    }
+    served.listener.adopt(bind, server);
+    this.#options.post({ kind: 'listening', listener, bind });
+  }
+
+  /** Serves a connection that was accepted elsewhere. */
+  accept(listener: string, socket: Socket): void {
+    const served = this.#served.get(listener);
+    if (served === undefined) socket.destroy();
+    else served.listener.accept(socket);
   }
 
   /** From now on: `connection: close`, accept until the queues are quiet, end what is idle; `drained` is posted when nothing is left. */

@@ -1,9 +1,10 @@
 import type { Server } from 'node:net';
 import type { MessagePort } from 'node:worker_threads';
 import type { DataPlane } from './data-plane.ts';
+import type { FromWorker } from './messages.ts';
 
 /** Nobody waits for a thread that has a successor: the longer an idle connection is left, the fewer meet a request on its way when they end. */
-const PATIENCE_MS = 4000;
+export const PATIENCE_MS = 4000;
 
 /** What goes over the port: one listening server each, then the word that there are no more. */
 type Handed = { readonly listener: string; readonly bind: string; readonly server: Server } | 'all';
@@ -22,6 +23,18 @@ export function handOver(plane: DataPlane, port: MessagePort): void {
   }
   port.postMessage('all' satisfies Handed);
   plane.drain(PATIENCE_MS);
+}
+
+/** Gives every listening server to main, which answers for the connections that wait in it. One that cannot be moved stays. */
+export function lend(plane: DataPlane, main: MessagePort): void {
+  for (const { listener, bind, server } of plane.letGo()) {
+    try {
+      main.postMessage({ kind: 'lent', listener, bind, server } satisfies FromWorker, [server as never]);
+    } catch {
+      plane.adopt(listener, bind, server);
+    }
+  }
+  main.postMessage({ kind: 'lent-all' } satisfies FromWorker);
 }
 
 /** The new thread's side: `done` is called once, when everything has come or the other thread has ended. */

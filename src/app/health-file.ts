@@ -72,9 +72,19 @@ export class HealthFile {
       return;
     }
     this.#knownAtMs = clock.now() - ageMs;
-    for (const [pool, endpoints] of Object.entries(saved.pools))
-      for (const endpoint of endpoints) this.#known.set(`${pool}\0${endpoint.id}`, endpoint);
+    this.#know(saved.pools);
     log.info({ path, endpoints: this.#known.size, ageMs: Math.round(ageMs) }, 'health of an earlier process is used');
+  }
+
+  /** The same, told by a process that still runs. */
+  inherit(pools: Readonly<Record<string, readonly RememberedEndpoint[]>>): void {
+    this.#knownAtMs = this.#options.clock.now();
+    this.#know(pools);
+  }
+
+  #know(pools: Readonly<Record<string, readonly RememberedEndpoint[]>>): void {
+    for (const [pool, endpoints] of Object.entries(pools))
+      for (const endpoint of endpoints) this.#known.set(`${pool}\0${endpoint.id}`, endpoint);
   }
 
   /** What was known of an endpoint, and how long ago; given once, for it is no longer true of an endpoint that leaves and returns. */

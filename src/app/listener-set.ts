@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { OperationError } from '../base/errors.ts';
 import { ClientCounts } from '../listener/client-counts.ts';
 import type { ListenerOptions } from '../listener/options.ts';
 import { ListenerCells } from '../proxy/listener-cells.ts';
@@ -36,6 +37,7 @@ export class ListenerSet {
   readonly #routeCells = new Map<string, RouteCells>();
   readonly #heard = new Map<string, number>();
   #onHeard: () => void = () => {};
+  #onFailed: (error: OperationError) => void = () => {};
 
   constructor(rows: number, addresses: Addresses) {
     this.#rows = rows;
@@ -98,11 +100,17 @@ export class ListenerSet {
     this.#onHeard();
   }
 
-  /** Resolves when every address has been heard of from so many workers. */
+  /** A worker cannot accept on an address. */
+  listenFailed(listener: string, message: string): void {
+    this.#onFailed(new OperationError('bind', `listener ${listener} cannot accept connections: ${message}`));
+  }
+
+  /** Resolves when every address has been heard of from so many workers; rejects when one of them cannot accept. */
   allListening(workers: number): Promise<void> {
     const isThere = () =>
       this.binds().every(({ listener, bind }) => (this.#heard.get(`${listener}\0${bind}`) ?? 0) >= workers);
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
+      this.#onFailed = reject;
       this.#onHeard = () => {
         if (isThere()) resolve();
       };

@@ -1,4 +1,4 @@
-import type { BoundSocket } from 'node:net';
+import type { BoundSocket, Server, Socket } from 'node:net';
 import type { MessagePort } from 'node:worker_threads';
 import type { EndpointDelta } from '../endpoint/delta.ts';
 import type { ListenerOptions } from '../listener/options.ts';
@@ -57,7 +57,14 @@ export type ToWorker =
   | { readonly kind: 'hand-over'; readonly port: MessagePort }
   /** Take the listening sockets that come over the port. */
   | { readonly kind: 'take-over'; readonly port: MessagePort }
-  | { readonly kind: 'drain' }
+  /** Lend main every listening server: the thread goes on with what it has accepted. */
+  | { readonly kind: 'lend' }
+  /** Go on with a listening server of another thread or process. */
+  | { readonly kind: 'adopt'; readonly listener: string; readonly bind: string; readonly server: Server }
+  /** Serve a connection that main accepted in your place. */
+  | { readonly kind: 'client'; readonly listener: string; readonly socket: Socket }
+  /** `patienceMs`: how much longer than usual an idle connection is left. */
+  | { readonly kind: 'drain'; readonly patienceMs?: number }
   | { readonly kind: 'cut' }
   /** Nothing is left to do: the thread may end. */
   | { readonly kind: 'end' }
@@ -83,4 +90,6 @@ export type FromWorker =
   | { readonly kind: 'access'; readonly listener: string; readonly batch: string; readonly lines: number }
   /** The other end of a hand-over has no more sockets: this thread now listens on these addresses. */
   | { readonly kind: 'took-over'; readonly places: readonly Place[] }
+  | { readonly kind: 'lent'; readonly listener: string; readonly bind: string; readonly server: Server }
+  | { readonly kind: 'lent-all' }
   | { readonly kind: 'drained' };

@@ -15,6 +15,7 @@ import { RetryBudget } from '../pool/retry-budget.ts';
 import type { EventLog } from '../telemetry/event-log.ts';
 import type { LivePool } from '../telemetry/live-state.ts';
 import type { ToWorker, WorkerPool } from './messages.ts';
+import type { Inheritance } from './upgrade-messages.ts';
 
 /** A panic is told when it has lasted this long: newcomers that wait for their first check make short ones. */
 const PANIC_TOLD_MS = 2000;
@@ -49,6 +50,7 @@ export class PoolSet {
   /** Pools that left the document and whose slots the workers have not all given back. */
   readonly #closing = new Set<Membership>();
   readonly #timer: NodeJS.Timeout;
+  #inherited: Inheritance['overrides'] = {};
 
   /** `recall` tells what an earlier process knew of an endpoint. */
   constructor(
@@ -64,6 +66,16 @@ export class PoolSet {
     this.slots = new SlotAllocator(rows, (buffer) => workers.broadcast({ kind: 'chunk', buffer }));
     this.#timer = setInterval(() => this.#wheel.tick(), TICK_MS);
     this.#timer.unref();
+  }
+
+  /** What operators had set in the process before this one, for the pools that are added from now on. */
+  inherit(overrides: Inheritance['overrides']): void {
+    this.#inherited = overrides;
+  }
+
+  /** What operators have set, by pool and endpoint. */
+  overrides(): Inheritance['overrides'] {
+    return Object.fromEntries([...this.#pools].map(([name, { membership }]) => [name, membership.overrides]));
   }
 
   /** Adds the pools that are new and returns their names; leaves the others as they are. */
@@ -83,6 +95,7 @@ export class PoolSet {
         workerRows: () => this.#workers.rows(),
         onEvent: (pool, event) => this.#onEvent(pool, event),
         recall: this.#recall,
+        overrides: this.#inherited[name],
         onChanged: (pool, added, removed, changed) => this.#events.publishChanges(pool, added, removed, changed),
       });
       this.#pools.set(name, { membership, budget: new RetryBudget(words, systemClock.now()), ...CALM });

@@ -6,6 +6,7 @@ import type { AccessTarget } from './access-target.ts';
 import type { Addresses } from './addresses.ts';
 import type { AdminDoor } from './admin-door.ts';
 import type { DocumentOptions, LoadedDocument } from './document.ts';
+import type { LentServers } from './lent-servers.ts';
 import type { ListenerSet, Place } from './listener-set.ts';
 import type { PoolSet } from './pool-set.ts';
 import type { Prepared } from './prepared.ts';
@@ -20,6 +21,7 @@ export interface ReloadParts {
   readonly pools: PoolSet;
   readonly sources: Sources;
   readonly workers: Workers;
+  readonly lent: LentServers;
   readonly admin: AdminDoor;
   readonly access: AccessTarget;
   /** Level and format of the event log. */
@@ -93,6 +95,7 @@ function checkWorkers({ workers }: ReloadParts, count: number): void {
 /** Said, so that nobody waits for it. */
 function sayWhatWaits(log: Logger, before: DocumentOptions, after: DocumentOptions): void {
   const keys = [
+    ['runtime.pidFile', before.runtime.pidFile === after.runtime.pidFile],
     ['runtime.state', before.runtime.state === after.runtime.state],
     ['admin.endpointSeries', before.admin.endpointSeries === after.admin.endpointSeries],
   ] as const;

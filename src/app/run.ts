@@ -1,12 +1,18 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { ConfigError, OperationError } from '../base/errors.ts';
 import { isStoreAddress } from '../centre/catalog.ts';
+import type { EvenkeelEvent } from '../telemetry/event-log.ts';
 import { createLog, type Logger } from '../telemetry/log.ts';
 import { catalogs } from './catalogs.ts';
 import { centreSource } from './centre-source.ts';
 import { ControlPlane } from './control-plane.ts';
 import { type LoadedDocument, loadDocument } from './document.ts';
 import { DocumentWatcher } from './document-watcher.ts';
+import { PidFile } from './pid-file.ts';
+import { Predecessor } from './predecessor.ts';
+import { Supervisor } from './supervisor.ts';
+import { UPGRADE_VARIABLE } from './upgrade-messages.ts';
 
 export interface RunOptions {
   /** A file, or the address of a config centre. */
@@ -38,6 +44,7 @@ export interface DocumentSource {
  * is ready; everything else goes to the log on stderr.
  */
 export async function runProxy(options: RunOptions): Promise<number> {
+  const predecessor = Predecessor.find(process, () => endOrphan());
   let source: DocumentSource;
   let document: LoadedDocument;
   try {
@@ -46,6 +53,7 @@ export async function runProxy(options: RunOptions): Promise<number> {
   } catch (error) {
     if (!(error instanceof ConfigError) && !(error instanceof OperationError)) throw error;
     process.stderr.write(error instanceof ConfigError ? `${error.message}\n` : `evenkeel: ${error.message}\n`);
+    await predecessor?.failed(error);
     return error instanceof ConfigError || error.code === 'empty-centre' ? Exit.CONFIG : Exit.FAILED;
   }
   const { log, configure, flushSync } = await createLog(document.document.log);
@@ -55,9 +63,17 @@ export async function runProxy(options: RunOptions): Promise<number> {
     log,
     configureLog: configure,
     version: options.version,
+    predecessor,
+    startSuccessor: startAgain,
   });
   const watching = source.follow(plane, log);
-  const status = await serve(plane, log);
+  const supervisor = new Supervisor({ environment: options.environment, log });
+  const pidFile = new PidFile(document.document.runtime.pidFile ?? null, log);
+  const stop = plane.events.listen((event) => tellSupervisor(event, supervisor, pidFile));
+  const status = await serve(plane, log, announce(plane), predecessor);
+  stop();
+  await supervisor.close();
+  pidFile.remove();
   await watching.close();
   flushSync();
   return status;
@@ -74,9 +90,13 @@ function fileSource({ file, environment }: RunOptions): DocumentSource {
 export async function serve(
   plane: ControlPlane,
   log: Logger,
-  onReady: (admin: string | null) => void = announce(plane),
+  onReady: (admin: string | null) => void,
+  predecessor: Predecessor | null = null,
 ): Promise<number> {
   const ended = Promise.withResolvers<string>();
+  const stop = plane.events.listen((event) => {
+    if (event.type === 'upgraded') ended.resolve(`process ${event.pid} took over`);
+  });
   const signals = listenToSignals(plane, log, ended.resolve);
   try {
     warnAboutKernel(log);
@@ -84,6 +104,7 @@ export async function serve(
     const first = await Promise.race([started, ended.promise]);
     if (typeof first !== 'string') onReady(first.admin);
     const signal = await ended.promise;
+    lastResort(plane.endingMs + LAST_RESORT_MS);
     if (typeof first !== 'string') await plane.drain(signal);
     await plane.close();
     return Exit.DONE;
@@ -91,10 +112,35 @@ export async function serve(
     const message =
       error instanceof OperationError ? error.message : String(error instanceof Error ? error.stack : error);
     process.stderr.write(`evenkeel: ${message}\n`);
+    await predecessor?.failed(error);
     await plane.close().catch(() => {});
     return Exit.FAILED;
   } finally {
+    stop();
     signals.close();
+  }
+}
+
+/** What whoever watches over this process should know of it. */
+function tellSupervisor(event: EvenkeelEvent, supervisor: Supervisor, pidFile: PidFile): void {
+  switch (event.type) {
+    case 'ready':
+      void pidFile.write();
+      return void supervisor.ready('serving');
+    case 'reloading':
+      return void supervisor.reloading('reloading');
+    case 'reloaded':
+      return void supervisor.ready(`serving version ${event.version}`);
+    case 'reload-refused':
+      return void supervisor.ready('serving; the last reload was refused');
+    case 'upgrading':
+      return void supervisor.reloading(`upgrading to process ${event.pid}`);
+    case 'upgrade-failed':
+      return void supervisor.ready('serving; the last upgrade failed');
+    case 'upgraded':
+      return void supervisor.close();
+    case 'draining':
+      return void supervisor.stopping(event.reason);
   }
 }
 
@@ -134,13 +180,16 @@ function listenToSignals(plane: ControlPlane, log: Logger, end: (signal: string)
     }
     log.warn({ signal }, 'second signal: cutting every connection');
     plane.cut();
-    // terminate() and exit() can hang in a long native call; this cannot.
-    setTimeout(() => process.kill(process.pid, 'SIGKILL'), LAST_RESORT_MS).unref();
+    lastResort(LAST_RESORT_MS);
   };
   const onReload = () => void plane.reload();
+  const onReopen = () => plane.reopenLogs();
+  const onUpgrade = () => void plane.upgrade();
   process.on('SIGTERM', onEnd);
   process.on('SIGINT', onEnd);
   process.on('SIGHUP', onReload);
+  process.on('SIGUSR1', onReopen);
+  process.on('SIGUSR2', onUpgrade);
   const onHook = (message: unknown) => injectFault(plane, message);
   if (process.env.EVENKEEL_TEST_HOOKS === '1') process.on('message', onHook);
   return {
@@ -148,10 +197,31 @@ function listenToSignals(plane: ControlPlane, log: Logger, end: (signal: string)
       process.off('SIGTERM', onEnd);
       process.off('SIGINT', onEnd);
       process.off('SIGHUP', onReload);
+      process.off('SIGUSR1', onReopen);
+      process.off('SIGUSR2', onUpgrade);
       process.off('message', onHook);
       if (process.connected) process.disconnect?.();
     },
   };
+}
+
+/** terminate() and exit() can hang in a long native call; this cannot. */
+function lastResort(afterMs: number): void {
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), afterMs).unref();
+}
+
+/** The program as it lies on disk now, called as this process was. Its output goes where ours does. */
+function startAgain(): ChildProcess {
+  return spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, [UPGRADE_VARIABLE]: '1' },
+  });
+}
+
+/** The process that was to be succeeded is gone before this one was ready: whoever watches over it decides what is next. */
+function endOrphan(): void {
+  process.stderr.write('evenkeel: the process to take over from ended before this one was ready\n');
+  process.exit(Exit.FAILED);
 }
 
 /** Faults a parent process with an IPC channel may ask for: `{ fault: 'die' | 'stall', worker, ms }`. */

@@ -13,6 +13,7 @@ export const runtimeOptions = z.strictObject({
     .prefault('auto'),
   startTimeout: duration().describe('serve at the latest then, even without the first registry answer').prefault('10s'),
   announce: duration().describe('between "not ready" and closing the listeners').prefault('0s'),
+  upgradeTimeout: duration().describe('an upgrade whose new process is not ready then is given up').prefault('60s'),
   drain: duration().describe('how long running exchanges may go on after the listeners are closed').prefault('30s'),
   memory: byteLimit()
     .describe(
@@ -20,6 +21,11 @@ export const runtimeOptions = z.strictObject({
     )
     .prefault('off' as never),
   watch: z.boolean().describe('reload when the file changes').prefault(false),
+  pidFile: z
+    .string()
+    .min(1)
+    .describe("file that holds the number of the process that serves, the successor's after an upgrade; default: none")
+    .optional(),
   state: z
     .string()
     .min(1)

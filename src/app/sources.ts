@@ -1,3 +1,4 @@
+import type { Server, Socket } from 'node:net';
 import type { KindSettings } from '../base/catalog.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
@@ -5,7 +6,13 @@ import { registries as registryCatalog } from '../discovery/catalog.ts';
 import { type FeedState, ServiceFeed } from '../discovery/feed.ts';
 import { LastGoodStore } from '../discovery/last-good.ts';
 import { NameResolver } from '../discovery/name-resolver.ts';
-import type { Registry, RegistryContext, RegistryEndpoint } from '../discovery/registry.ts';
+import type {
+  Registry,
+  RegistryContext,
+  RegistryDoor,
+  RegistryEndpoint,
+  RegistrySuccession,
+} from '../discovery/registry.ts';
 import { EndpointResolver } from '../discovery/resolver.ts';
 import type { PoolOptions } from '../pool/options.ts';
 import type { EvenkeelEvent } from '../telemetry/event-log.ts';
@@ -21,6 +28,8 @@ export interface SourcesContext {
   /** A pool's endpoints, numeric addresses only. */
   readonly onSet: (pool: string, set: readonly RegistryEndpoint[]) => void;
   readonly publish: (event: EvenkeelEvent) => void;
+  /** Has what the process before this one served; null when there was none. */
+  readonly succession: RegistrySuccession | null;
 }
 
 interface Running {
@@ -45,11 +54,15 @@ export class Sources {
   readonly #registries = new Map<string, Running>();
   readonly #sources = new Map<string, Source>();
   readonly #lost = new Set<string>();
+  /** Registries of ours that have stopped answering, for a successor. */
+  #retired: RegistryDoor[] = [];
+  #succession: RegistrySuccession | null;
   readonly #names: NameResolver;
   readonly #lastGood: LastGoodStore;
 
   constructor(context: SourcesContext) {
     this.#context = context;
+    this.#succession = context.succession;
     this.#names = new NameResolver({ random: context.random, log: context.log });
     this.#lastGood = new LastGoodStore({ directory: context.stateDirectory, clock: context.clock, log: context.log });
   }
@@ -72,6 +85,8 @@ export class Sources {
       this.#lost.delete(name);
     }
     for (const [name, one] of fresh) this.#registries.set(name, one);
+    // Only what the first document names can come from there.
+    this.#succession = null;
     for (const name of [...this.#sources.keys()]) if (pools[name] === undefined) this.#drop(name);
     for (const [name, options] of Object.entries(pools)) this.#configurePool(name, options);
     const rest = leaving.filter((one) => !madeWay.includes(one));
@@ -114,7 +129,39 @@ export class Sources {
 
   #make(name: string, settings: KindSettings): Registry {
     const { clock, random, log } = this.#context;
-    return registryCatalog.create(settings, { name, clock, random, log });
+    return registryCatalog.create(settings, { name, clock, random, log, succession: this.#succession ?? undefined });
+  }
+
+  /** For a successor: what we serve at `bind` or keep in `data` stops. Resolves with whether there is a server at `bind`. */
+  async retire(bind: string, data: string): Promise<boolean> {
+    const doors = [...this.#registries.values()].flatMap(({ registry }) => registry.door ?? []);
+    for (const door of doors) {
+      if ((door.bind !== bind && door.data !== data) || this.#retired.includes(door)) continue;
+      this.#retired.push(door);
+      await door.retire();
+    }
+    return doors.some((door) => door.bind === bind);
+  }
+
+  /** The server of a registry that was retired; null when there is none. */
+  give(bind: string, onClient: (socket: Socket) => void): Server | null {
+    return this.#retired.find((door) => door.bind === bind)?.give(onClient) ?? null;
+  }
+
+  /** There is no successor after all. */
+  async takeBack(): Promise<void> {
+    for (const door of this.#retired.splice(0)) {
+      try {
+        await door.takeBack();
+      } catch (error) {
+        this.#context.log('error', 'a registry cannot be started again', { bind: door.bind, error: String(error) });
+      }
+    }
+  }
+
+  /** The successor serves. */
+  letGo(): void {
+    for (const door of this.#retired.splice(0)) door.letGo();
   }
 
   #configurePool(pool: string, options: PoolOptions): void {

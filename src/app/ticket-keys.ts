@@ -14,6 +14,12 @@ export class TicketKeys {
     return this.#keys;
   }
 
+  /** Goes on with the keys of the process before this one: its sessions resume. */
+  inherit(base64: string): void {
+    const keys = Buffer.from(base64, 'base64');
+    if (keys.length === BYTES) this.#keys = new Uint8Array(keys);
+  }
+
   /** `onRotated` is called when there are new ones. */
   start(onRotated: () => void): void {
     this.#timer = setInterval(() => {

@@ -21,7 +21,7 @@ export class WorkerMail {
   }
 
   take(row: number, message: FromWorker): void {
-    const { pools, listeners, log } = this.#parts;
+    const { pools, listeners, lent, log } = this.#parts;
     switch (message.kind) {
       case 'ejected':
         return pools.ejected(message);
@@ -34,9 +34,14 @@ export class WorkerMail {
       case 'listening':
         return listeners.listening(message.listener, message.bind);
       case 'listen-failed':
+        listeners.listenFailed(message.listener, message.message);
         return log.error({ listener: message.listener, row, error: message.message }, 'cannot accept connections');
       case 'took-over':
         return sendSockets(this.#parts, row, listeners.missing(message.places));
+      case 'lent':
+        return lent.take(row, message.listener, message.bind, message.server);
+      case 'lent-all':
+        return lent.settled(row);
       case 'drained':
         return this.#onDrained(row);
     }

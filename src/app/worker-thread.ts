@@ -70,13 +70,19 @@ export class WorkerThread {
   }
 
   post(message: ToWorker): void {
-    const transferred = message.kind === 'listen' ? message.socket : 'port' in message ? message.port : null;
-    this.#thread.postMessage(message, transferred === null ? [] : [transferred as never]);
+    this.#thread.postMessage(message, transferredIn(message) as never[]);
   }
 
   terminate(): Promise<number> {
     return this.#thread.terminate();
   }
+}
+
+/** What goes to the thread rather than to be copied. */
+function transferredIn(message: ToWorker): unknown[] {
+  if ('socket' in message) return [message.socket];
+  if ('server' in message) return [message.server];
+  return 'port' in message ? [message.port] : [];
 }
 
 /** A thread with its modules loaded and nothing else. */

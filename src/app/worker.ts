@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
 import { DataPlane } from './data-plane.ts';
-import { handOver, takeOver } from './hand-over.ts';
+import { handOver, lend, takeOver } from './hand-over.ts';
 import { Heartbeats } from './heartbeats.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.ts';
 
@@ -52,12 +52,18 @@ port.on('message', (message: ToWorker) => {
       return takeOver(plane, message.port, () =>
         port.postMessage({ kind: 'took-over', places: plane.places } satisfies FromWorker),
       );
+    case 'lend':
+      return lend(plane, port);
+    case 'adopt':
+      return plane.adopt(message.listener, message.bind, message.server);
+    case 'client':
+      return plane.accept(message.listener, message.socket);
     case 'end':
       plane.close();
       process.exit(0);
       break;
     case 'drain':
-      return plane.drain();
+      return plane.drain(message.patienceMs);
     case 'cut':
       return plane.cut();
     case 'die':

@@ -238,11 +238,16 @@ export class Workers {
   #prepareSpare(): void {
     const spare = newThread();
     this.#spare = spare;
-    const forget = () => {
-      if (this.#spare === spare) this.#spare = null;
+    // One that ends before it was needed has a successor after a pause: what ended it may end the next one too.
+    const again = () => {
+      if (this.#spare !== spare) return;
+      this.#spare = null;
+      setTimeout(() => {
+        if (this.#spare === null && !this.#ending) this.#prepareSpare();
+      }, MAX_PAUSE_MS).unref();
     };
-    spare.once('exit', forget);
-    spare.once('error', forget);
+    spare.once('exit', again);
+    spare.once('error', again);
   }
 
   #spawn(worker: number, lives = { restarts: 0, shortLives: 0 }): WorkerThread {

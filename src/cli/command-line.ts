@@ -9,6 +9,7 @@ import { reloadCommand } from './reload.ts';
 import { runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
+import { upgradeCommand } from './upgrade.ts';
 import { programVersion } from './version.ts';
 import { workersCommand } from './workers.ts';
 
@@ -25,6 +26,7 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
     runCommand(terminal, end),
     checkCommand(terminal, end),
     reloadCommand(terminal, end),
+    upgradeCommand(terminal, end),
     demoCommand(end),
     registryCommand(terminal, end),
     workersCommand(terminal, end),

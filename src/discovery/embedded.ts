@@ -29,26 +29,26 @@ const CONNECTIONS = 10_000;
 
 /** The built-in registry: a server in this process, read over loopback by the same client as Consul, so that there is one way in. */
 export class EmbeddedRegistry implements Registry {
-  readonly #server: RegistryServer;
+  readonly door: RegistryServer;
   readonly #context: RegistryContext;
   readonly #waiting = new Map<RegistrySink, ServiceRef>();
   #client: ConsulRegistry | null = null;
 
   constructor(settings: EmbeddedOptions, context: RegistryContext) {
-    this.#server = new RegistryServer(settings, context);
+    this.door = new RegistryServer(settings, context);
     this.#context = context;
   }
 
   /** Where it listens, as `host:port`; only between `start` and `close`. */
   get address(): string {
-    const { host, port } = this.#server.address;
+    const { host, port } = this.door.address;
     return formatHostPort(host, port);
   }
 
   /** Rejects with an OperationError when the port is busy or the directory cannot be used. */
   async start(): Promise<void> {
-    await this.#server.start();
-    const { host, port } = this.#server.address;
+    await this.door.start();
+    const { host, port } = this.door.address;
     const loopback = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
     const client = new ConsulRegistry(
       {
@@ -89,7 +89,7 @@ export class EmbeddedRegistry implements Registry {
   async close(): Promise<void> {
     this.#waiting.clear();
     await this.#client?.close();
-    await this.#server.close();
+    await this.door.close();
   }
 }
 

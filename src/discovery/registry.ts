@@ -1,3 +1,4 @@
+import type { Server, Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import type { OperationError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
@@ -78,8 +79,32 @@ export interface Registry {
   start(): Promise<void>;
   subscribe(service: ServiceRef, sink: RegistrySink): Subscription;
   register?(self: Registration): Promise<Registered>;
+  /** Where others reach it, for a registry that is a server itself. */
+  readonly door?: RegistryDoor;
   /** Ends every subscription and leaves no timer, socket or file open. */
   close(): Promise<void>;
+}
+
+/** The listening side of a registry that is a server, for the process that takes this one's place. After `retire` either `takeBack` or `letGo` is called, once. */
+export interface RegistryDoor {
+  readonly bind: string;
+  /** Directory of its files. */
+  readonly data: string;
+  /** Answers what is under way and writes everything down; the files are free when it resolves. Who connects from now on waits. */
+  retire(): Promise<void>;
+  /** The server that goes on listening. `onClient` gets the connections that came here meanwhile, and all that still come, unread. */
+  give(onClient: (socket: Socket) => void): Server;
+  /** Nobody took over: reads the files and serves again, first those who waited. Rejects when the files cannot be had. */
+  takeBack(): Promise<void>;
+  letGo(): void;
+}
+
+/** The process before this one, where it may have a registry's address and files. */
+export interface RegistrySuccession {
+  /** Resolves when nobody there serves `bind` or writes to `data` any more; with true when the server at `bind` can be had. */
+  retire(bind: string, data: string): Promise<boolean>;
+  /** It accepts at once: it needs its listener before the turn of the loop ends. `onClient` gets connections that came to the other process, paused. */
+  take(bind: string, onClient: (socket: Socket) => void): Promise<Server>;
 }
 
 /** What a registry is made with. */
@@ -88,6 +113,7 @@ export interface RegistryContext {
   readonly name: string;
   readonly clock: Clock;
   readonly random: Random;
+  readonly succession?: RegistrySuccession;
   /** Structured log line; `level` as pino's. */
   readonly log: (
     level: 'debug' | 'info' | 'warn' | 'error',

@@ -64,7 +64,7 @@ export class Listener {
   #closing: Closing[] = [];
   readonly #rejected: (reason: 'connections') => void;
   readonly #onListenError: (error: Error) => void;
-  readonly #accept = (client: Socket) => this.#onConnection(client);
+  readonly #take = (client: Socket) => this.#onConnection(client);
 
   constructor(
     name: string,
@@ -85,13 +85,29 @@ export class Listener {
   /** Starts accepting on a socket that main has bound. */
   listen(bind: string, socket: BoundSocket): void {
     const server = createServer({ allowHalfOpen: true, noDelay: true });
-    this.adopt(bind, server);
+    this.#add(bind, server);
     server.listen(socket, BACKLOG);
   }
 
-  /** Goes on with a server that another listener has let go of, here or in another thread. */
-  adopt(bind: string, server: Server): void {
-    server.on('connection', this.#accept);
+  /**
+   * Goes on with a server that was let go of, here, in another thread or in another process. Wrapped anew: on the way from a process the server loses what
+   * it was made with, and its backlog falls to 511 on any way.
+   */
+  adopt(bind: string, inherited: Server): void {
+    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    this.#add(bind, server);
+    server.listen(inherited, BACKLOG);
+  }
+
+  /** Serves a connection that was accepted elsewhere. */
+  accept(client: Socket): void {
+    client.allowHalfOpen = true;
+    client.setNoDelay(true);
+    this.#onConnection(client);
+  }
+
+  #add(bind: string, server: Server): void {
+    server.on('connection', this.#take);
     server.on('error', this.#onListenError);
     const known = this.#servers.get(bind);
     if (known === undefined) this.#servers.set(bind, [server]);
@@ -103,7 +119,7 @@ export class Listener {
     const servers = this.#servers.get(bind) ?? [];
     this.#servers.delete(bind);
     for (const server of servers) {
-      server.off('connection', this.#accept);
+      server.off('connection', this.#take);
       server.off('error', this.#onListenError);
     }
     return servers;

@@ -56,6 +56,8 @@ export interface MembershipContext {
   /** Rows of the workers that live: each of them acknowledges a removal. */
   readonly workerRows: () => readonly number[];
   readonly onEvent: (pool: string, event: MemberEvent) => void;
+  /** What operators had set in the process before this one. */
+  readonly overrides?: Readonly<Record<string, AdminOverride>>;
   /** What a process before this one knew of an endpoint, and how long ago; null when nothing. Asked once for each that joins. */
   readonly recall?: (
     pool: string,
@@ -80,7 +82,7 @@ export class Membership {
   options: PoolOptions;
   readonly #context: MembershipContext;
   readonly #members = new Map<string, Member>();
-  readonly #overrides = new Map<string, AdminOverride>();
+  readonly #overrides: Map<string, AdminOverride>;
   /** Slots that wait for the workers' acknowledgement, with the rows that still owe it. */
   readonly #leaving = new Map<number, Set<number>>();
   /** Those of the set that is being taken which the process before had ejected. */
@@ -94,12 +96,18 @@ export class Membership {
     this.words = context.words;
     this.options = options;
     this.#context = context;
+    this.#overrides = new Map(Object.entries(context.overrides ?? {}));
     this.#restorer = this.#makeRestorer();
     this.#probes = this.#makeProbes();
   }
 
   get members(): ReadonlyMap<string, Member> {
     return this.#members;
+  }
+
+  /** What the admin API set, by endpoint. */
+  get overrides(): Record<string, AdminOverride> {
+    return Object.fromEntries(this.#overrides);
   }
 
   /** What the admin API set for an endpoint; null when nothing. */

@@ -51,6 +51,10 @@ export type EvenkeelEvent =
   | { readonly type: 'worker-died'; readonly worker: number; readonly reason: string }
   | { readonly type: 'ready' }
   | { readonly type: 'draining'; readonly reason: string }
+  | { readonly type: 'upgrading'; readonly pid: number }
+  | { readonly type: 'upgraded'; readonly pid: number }
+  | { readonly type: 'upgrade-failed'; readonly reason: string }
+  | { readonly type: 'reloading' }
   | { readonly type: 'reloaded'; readonly version: string; readonly versionNumber: number }
   | { readonly type: 'reload-refused'; readonly problems: readonly string[] };
 
@@ -61,12 +65,14 @@ const LEVELS: Readonly<Partial<Record<EvenkeelEvent['type'], 'debug' | 'warn' | 
   ejected: 'warn',
   unfit: 'warn',
   'endpoint-changed': 'debug',
+  reloading: 'debug',
   'panic-began': 'error',
   'registry-lost': 'warn',
   'registry-held': 'warn',
   'worker-stalled': 'warn',
   'worker-died': 'error',
   'reload-refused': 'error',
+  'upgrade-failed': 'error',
 };
 
 export interface EventLogOptions {

@@ -2,6 +2,7 @@ import { get } from 'node:http';
 import { WebSocket } from 'ws';
 import { startLoad } from '../helpers/load.ts';
 import { OpenLoop } from '../helpers/open-loop.ts';
+import { tlsClient } from '../helpers/tls-client.ts';
 import { byteAt } from './origin.ts';
 import { type ChaosClient, Tally } from './tally.ts';
 
@@ -10,10 +11,15 @@ const ECHO_EVERY_MS = 50;
 const SOCKET_LIFE_MS = 4000;
 const ECHO_TIMEOUT_MS = 10_000;
 
-/** Keep-alive connections that ask as soon as they are answered. */
-export function closedLoop(port: number, connections: number): ChaosClient {
-  const tally = new Tally('keep-alive, closed loop');
-  const load = startLoad(port, { connections, pauseMs: 2 });
+/** Keep-alive connections that ask as soon as they are answered; over TLS when `ca` is given. */
+export function closedLoop(
+  port: number,
+  connections: number,
+  { ca, reconnects = true }: { ca?: string; reconnects?: boolean } = {},
+): ChaosClient {
+  const tally = new Tally(`keep-alive, closed loop${ca === undefined ? '' : ', TLS'}`);
+  const connect = ca === undefined ? undefined : () => tlsClient(port, { ca, servername: 'localhost' });
+  const load = startLoad(port, { connections, pauseMs: 2, reconnects, connect });
   return {
     tally,
     async stop() {

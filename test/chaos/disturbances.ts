@@ -1,7 +1,11 @@
+import type { Pair } from '../helpers/certificates.ts';
+import { eventually } from '../helpers/eventually.ts';
 import type { RunningProxy } from '../helpers/proxy.ts';
 import type { ChaosOrigin } from './origin.ts';
 
 export interface World {
+  /** For the listener `secure`; null where no certificate can be made. */
+  readonly pair: Pair | null;
   readonly proxy: RunningProxy;
   /** Restarted one after the other. */
   readonly web: readonly ChaosOrigin[];
@@ -16,17 +20,18 @@ export type Done = Map<string, number>;
 export type Disturbance = (world: World, done: Done, isOver: () => boolean) => Promise<void>;
 
 /** The documents that reloads go through; number `i` differs from its neighbours in something each time. */
-export function documentOf({ web, long }: Omit<World, 'proxy'>, i: number, workers: number): object {
+export function documentOf({ web, long, pair }: Omit<World, 'proxy'>, i: number, workers: number): object {
   const endpoints = (origins: readonly ChaosOrigin[]) => origins.map(({ address }) => ({ address }));
   const extra = i % 4 === 1;
   return {
-    runtime: { workers: i % 6 === 5 ? 1 : workers, drain: '5s' },
+    runtime: { workers: i % 6 === 5 ? 1 : workers, drain: '90s' },
     listeners: [
       {
         name: 'web',
         bind: '127.0.0.1:0',
         routes: [...(extra ? [{ match: { path: '/extra' }, pool: 'extra' }] : []), { pool: 'web' }],
       },
+      ...(pair === null ? [] : [secure(pair)]),
       { name: 'long', bind: '127.0.0.1:0', pool: 'long' },
       ...(extra ? [{ name: 'extra', bind: '127.0.0.1:0', pool: 'extra' }] : []),
     ],
@@ -36,6 +41,27 @@ export function documentOf({ web, long }: Omit<World, 'proxy'>, i: number, worke
       ...(extra ? { extra: { endpoints: endpoints(web) } } : {}),
     },
   };
+}
+
+function secure({ certFile, keyFile }: Pair): object {
+  const tls = { certificates: [{ cert: certFile, key: keyFile }] };
+  return { name: 'secure', bind: '127.0.0.1:0', tls, pool: 'web' };
+}
+
+export function upgrades(everyMs: number): Disturbance {
+  return async (world, done, isOver) => {
+    await pause(everyMs / 3);
+    await repeat(everyMs, 'upgrades', (one) => one.proxy.upgrade())(world, done, isOver);
+  };
+}
+
+/** The loop of a worker is blocked for longer than it may be: it is told of, and replaced. */
+export async function stall({ proxy }: World, done: Done): Promise<void> {
+  const [stalled, died] = [proxy.events('worker-stalled').length, proxy.events('worker-died').length];
+  proxy.fault('stall', 0, 20_000);
+  await eventually(() => proxy.events('worker-died').length > died, { timeoutMs: 25_000 });
+  count(done, 'stalls reported', proxy.events('worker-stalled').length - stalled);
+  count(done, 'stalled workers replaced');
 }
 
 export function reloads(everyMs: number, workers: number): Disturbance {

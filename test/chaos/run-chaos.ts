@@ -1,5 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { startProxy } from '../helpers/proxy.ts';
+import { Authority, findOpenssl } from '../helpers/certificates.ts';
+import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
+import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 import { closedLoop, downloads, openLoop, webSockets } from './clients.ts';
 import {
   type Disturbance,
@@ -10,22 +12,32 @@ import {
   reloads,
   restarts,
   rollingRestart,
+  stall,
+  upgrades,
   type World,
 } from './disturbances.ts';
 import { ChaosOrigin } from './origin.ts';
-import type { Tally } from './tally.ts';
+import type { ChaosClient, Tally } from './tally.ts';
 
 const MIB = 1024 * 1024;
 const KILL_EVERY_MS = 5500;
 
 export interface ChaosOptions {
-  /** Of changes without a fault; then a third of it with workers that are killed. */
+  /** Of changes without a fault. */
   readonly seconds: number;
+  /** Then so many workers are killed. */
+  readonly kills: number;
+  /** Whether a worker is stalled until it is replaced: takes some 12 s. */
+  readonly stalls: boolean;
+  /** Upgrades in a minute; at least one. */
+  readonly upgrades: number;
   readonly workers: number;
   /** Requests a second of each open loop. */
   readonly rate: number;
   /** Size of the downloads; each takes about a third of the time. */
   readonly downloadMiB: number;
+  /** Called with each phase that is over. */
+  readonly onPhase?: (phase: Phase) => void;
 }
 
 /** What happened in one part of the run, and what its clients saw. */
@@ -45,62 +57,120 @@ export interface ChaosReport {
   readonly deaths: number;
 }
 
+const SAMPLE_EVERY_MS = 5000;
+
 /** Runs a proxy with clients that count everything while everything around them changes. Bounded in time; leaves nothing running. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  await using directory = await temporaryDirectory('chaos');
   const web = [new ChaosOrigin(), new ChaosOrigin(), new ChaosOrigin()];
   const long = [new ChaosOrigin(), new ChaosOrigin()];
+  const pair = findOpenssl() === null ? null : new Authority(directory.path, 'ca').issue('server', ['localhost']);
+  const authority = pair === null ? undefined : readFileSync(`${directory.path}/ca.pem`, 'utf8');
   for (const origin of [...web, ...long]) await origin.start();
-  const proxy = await startProxy(documentOf({ web, long }, 0, options.workers), { faults: true });
-  const world: World = { proxy, web, long };
-  const memory: number[] = [];
-  const descriptors: number[] = [];
-  const sample = () => {
-    memory.push(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${proxy.child.pid}/status`, 'utf8'))?.[1]) / 1024);
-    descriptors.push(readdirSync(`/proc/${proxy.child.pid}/fd`).length);
+  const start = () => startProxy(documentOf({ web, long, pair }, 0, options.workers), { faults: true });
+  const samples = new Samples();
+  const phases: Phase[] = [];
+  const over = (one: Phase) => {
+    phases.push(one);
+    options.onPhase?.(one);
   };
   try {
-    const calm = await phase(world, options, 'no change', 1, []);
-    sample();
-    const perMinute = (count: number) => Math.max(150, 60_000 / count);
-    const changes = await phase(world, options, 'changes', options.seconds, [
-      reloads(perMinute(60), options.workers),
-      restarts(perMinute(20)),
-      drains(perMinute(24)),
-      rollingRestart(perMinute(40)),
-    ]);
-    const deaths = proxy.events('worker-died').length;
-    sample();
-    // A reload may have left one worker: killing the only one refuses connections until its successor listens.
-    await proxy.write(documentOf({ web, long }, 0, options.workers));
-    await proxy.api('/api/v1/reload', { method: 'POST' });
-    const faults = await phase(world, options, 'workers killed', Math.ceil(options.seconds / 3), [
-      // Each lives long enough not to be taken for one that dies at every start.
-      kills(KILL_EVERY_MS / options.workers, options.workers),
-    ]);
-    sample();
-    return { phases: [calm, changes, faults], memory, descriptors, deaths };
+    let deaths = 0;
+    {
+      await using proxy = await start();
+      const world: World = { proxy, web, long, pair };
+      const clientsOf = (seconds: number) => everyClient(proxy, options, seconds, authority);
+      over(await phase(world, 'no change', 1, clientsOf(1), []));
+      const sampling = samples.every(SAMPLE_EVERY_MS, proxy);
+      over(await phase(world, 'changes', options.seconds, clientsOf(options.seconds), changes(options)));
+      sampling();
+      deaths += proxy.events('worker-died').length;
+      over(await ending(world));
+    }
+    await using proxy = await start();
+    const world: World = { proxy, web, long, pair };
+    // Each lives long enough not to be taken for one that dies at every start.
+    const everyMs = KILL_EVERY_MS / options.workers;
+    const seconds = Math.ceil((options.kills * everyMs) / 1000);
+    const clients = everyClient(proxy, options, seconds, authority);
+    over(await phase(world, 'workers killed', seconds, clients, [kills(everyMs, options.workers)]));
+    if (options.stalls)
+      over(await phase(world, 'a worker stalled', 1, everyClient(proxy, options, 15, authority), [stall]));
+    return { phases, memory: samples.memory, descriptors: samples.descriptors, deaths };
   } finally {
-    await proxy.stop();
     await Promise.all([...web, ...long].map((origin) => origin.stop()));
   }
 }
 
-async function phase(
-  world: World,
+function changes(options: ChaosOptions): Disturbance[] {
+  const perMinute = (count: number) => Math.max(150, 60_000 / count);
+  return [
+    reloads(perMinute(70), options.workers),
+    restarts(perMinute(24)),
+    drains(perMinute(32)),
+    rollingRestart(perMinute(40)),
+    upgrades(Math.min(perMinute(options.upgrades), (options.seconds * 1000) / 3)),
+  ];
+}
+
+/** What a signal to end costs those who are connected: nothing that was sent. */
+async function ending(world: World): Promise<Phase> {
+  const { proxy } = world;
+  const clients = [closedLoop(proxy.port('web'), 16, { reconnects: false })];
+  const term: Disturbance = async (_, done) => {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await proxy.stop();
+    done.set('SIGTERM', 1);
+  };
+  return phase(world, 'the end', 0.5, clients, [term]);
+}
+
+/** Memory and descriptors of the process that serves, and is not just taking over. */
+class Samples {
+  readonly memory: number[] = [];
+  readonly descriptors: number[] = [];
+
+  every(ms: number, proxy: RunningProxy): () => void {
+    this.#take(proxy.pid);
+    const timer = setInterval(() => this.#take(proxy.pid), ms);
+    return () => {
+      clearInterval(timer);
+      this.#take(proxy.pid);
+    };
+  }
+
+  #take(pid: number): void {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    this.memory.push(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024);
+    this.descriptors.push(readdirSync(`/proc/${pid}/fd`).length);
+  }
+}
+
+function everyClient(
+  proxy: RunningProxy,
   { rate, downloadMiB }: ChaosOptions,
-  name: string,
   seconds: number,
-  disturbances: readonly Disturbance[],
-): Promise<Phase> {
-  const done: Done = new Map();
-  const [web, long] = [world.proxy.port('web'), world.proxy.port('long')];
-  const clients = [
+  ca: string | undefined,
+): ChaosClient[] {
+  const [web, long] = [proxy.port('web'), proxy.port('long')];
+  return [
     closedLoop(web, 8),
+    ...(ca === undefined ? [] : [closedLoop(proxy.port('secure'), 4, { ca })]),
     openLoop(web, rate, seconds, false),
     openLoop(web, rate, seconds, true),
     webSockets(long, 6),
-    downloads(long, 2, downloadMiB * MIB, Math.max(1, seconds / 3)),
+    downloads(long, 2, downloadMiB * MIB, Math.max(1, Math.min(30, seconds / 3))),
   ];
+}
+
+async function phase(
+  world: World,
+  name: string,
+  seconds: number,
+  clients: readonly ChaosClient[],
+  disturbances: readonly Disturbance[],
+): Promise<Phase> {
+  const done: Done = new Map();
   const endMs = performance.now() + seconds * 1000;
   const isOver = () => performance.now() >= endMs;
   await Promise.all(disturbances.map((one) => one(world, done, isOver)));
@@ -112,7 +182,7 @@ async function phase(
 /** What was lost where nothing may be. */
 export function lossesOf({ phases }: ChaosReport): string[] {
   return phases
-    .filter(({ name }) => name !== 'workers killed')
+    .filter(({ name }) => name !== 'workers killed' && name !== 'a worker stalled')
     .flatMap(({ name, tallies }) =>
       tallies.flatMap((tally) => {
         const lines = [...tally.lost].map(([what, count]) => `${name}: ${tally.name}: ${count} × ${what}`);
@@ -124,17 +194,21 @@ export function lossesOf({ phases }: ChaosReport): string[] {
 
 /** The table for people. */
 export function tableOf({ phases, memory, descriptors, deaths }: ChaosReport): string {
-  const lines: string[] = [];
-  for (const { name, seconds, done, tallies } of phases) {
-    const acts = [...done].map(([what, count]) => `${count} ${what}`).join(', ');
-    lines.push(`${name}, ${seconds} s${acts === '' ? '' : `: ${acts}`}`);
-    for (const tally of tallies) {
-      const lost = [...tally.lost].map(([what, count]) => `${count} × ${what}`).join('; ');
-      const counts = `${String(tally.begun).padStart(8)} begun ${String(tally.answered).padStart(8)} answered ${String(tally.losses).padStart(5)} lost`;
-      lines.push(`  ${tally.name.padEnd(30)}${counts}  ${lost}`.trimEnd());
-    }
-  }
+  const lines = phases.flatMap(linesOf);
   lines.push(`memory ${memory.map((one) => one.toFixed(0)).join(' → ')} MiB; descriptors ${descriptors.join(' → ')}`);
   lines.push(`workers that died of themselves: ${deaths}`);
   return lines.join('\n');
+}
+
+/** One phase of the table. */
+export function linesOf({ name, seconds, done, tallies }: Phase): string[] {
+  const lines: string[] = [];
+  const acts = [...done].map(([what, count]) => `${count} ${what}`).join(', ');
+  lines.push(`${name}, ${seconds} s${acts === '' ? '' : `: ${acts}`}`);
+  for (const tally of tallies) {
+    const lost = [...tally.lost].map(([what, count]) => `${count} × ${what}`).join('; ');
+    const counts = `${String(tally.begun).padStart(8)} begun ${String(tally.answered).padStart(8)} answered ${String(tally.losses).padStart(5)} lost`;
+    lines.push(`  ${tally.name.padEnd(30)}${counts}  ${lost}`.trimEnd());
+  }
+  return lines;
 }

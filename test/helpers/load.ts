@@ -10,6 +10,8 @@ export interface LoadOptions extends RawClientOptions {
   readonly pauseMs?: number;
   /** Whether a client that was told to close opens another connection; default true. */
   readonly reconnects?: boolean;
+  /** Opens a connection, where plain text is not meant. */
+  readonly connect?: () => Promise<RawClient>;
   /** Called with every response. */
   readonly onResponse?: (response: RawResponse) => void;
 }
@@ -47,7 +49,7 @@ export function startLoad(port: number, options: LoadOptions = {}): Load {
     while (!stopping) {
       if (client === null || client.over !== null) {
         client?.socket.destroy();
-        client = await rawClient(port, options).catch(() => null);
+        client = await (options.connect?.() ?? rawClient(port, options)).catch(() => null);
         if (client === null) {
           refused++;
           await pause(20);

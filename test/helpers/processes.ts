@@ -31,6 +31,8 @@ export interface RunningProcess extends AsyncDisposable {
   waitFor(pattern: string | RegExp, timeoutMs?: number): Promise<RegExpExecArray>;
   /** Sends a message over the channel that `ipc` opened. */
   send(message: object): void;
+  /** Stops reading what it writes to stdout, as a reader that ended. */
+  closeStdout(): void;
   /** Sends a signal to the process alone; says whether it was still there. */
   kill(signal?: NodeJS.Signals): boolean;
   /** SIGTERM, after `graceMs` SIGKILL, to the whole group; resolves when the process is gone. Harmless when it is already. */
@@ -175,6 +177,7 @@ function handleOf(
       throw new Error(`${title} ${why}\n--- stdout\n${output.stdout}\n--- stderr\n${output.stderr}`);
     },
     send: (message) => void child.send(message),
+    closeStdout: () => void child.stdout?.destroy(),
     kill: (signal = 'SIGTERM') => child.kill(signal),
     stop,
     [Symbol.asyncDispose]: async () => void (await stop()),

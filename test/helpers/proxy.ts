@@ -15,6 +15,8 @@ export interface ProxyOptions {
   readonly centre?: { readonly address: string; readonly name: string; readonly state: string };
   /** Opens the channel for `fault`. */
   readonly faults?: boolean;
+  /** Runs a file `program.ts` in its directory, which imports evenkeel's own and may be replaced before an upgrade. */
+  readonly replaceable?: boolean;
 }
 
 /** A whole evenkeel in a process of its own. */
@@ -26,12 +28,20 @@ export interface RunningProxy extends AsyncDisposable {
   /** http://127.0.0.1:port of the admin API. */
   readonly admin: string;
   readonly child: RunningProcess;
+  /** The process that serves: another one after each upgrade. */
+  readonly pid: number;
   /** Where its document, evenkeel.yaml, and its state are. */
   readonly directory: string;
   /** Replaces the file it was started from; a reload reads it. */
   write(document: object | string): Promise<void>;
   /** Sends SIGHUP and resolves when the event that answers it was published: `reloaded` or `reload-refused`. */
   reload(): Promise<string>;
+  /** Has a new process take over; resolves with its number. */
+  upgrade(): Promise<number>;
+  /** Takes the process that answers now, after an upgrade by other means, for the one that serves. */
+  adopt(): Promise<number>;
+  /** Replaces the file that `replaceable` runs. */
+  replace(program: string): Promise<void>;
   /** JSON of the admin API; rejects when the status is not 2xx. */
   // biome-ignore lint/suspicious/noExplicitAny: a test knows what it asked for
   api(path: string, init?: { method?: string; body?: unknown }): Promise<any>;
@@ -64,7 +74,9 @@ export async function startProxy(document: object | string, options: ProxyOption
     const { centre } = options;
     const source =
       centre === undefined ? ['-c', file] : ['-c', centre.address, '--name', centre.name, '--state', centre.state];
-    const child = await startProcess(process.execPath, [MAIN, 'run', ...source], {
+    const program =
+      options.replaceable === true ? await directory.write('program.ts', `import ${JSON.stringify(MAIN)};\n`) : MAIN;
+    const child = await startProcess(process.execPath, [program, 'run', ...source], {
       cwd: directory.path,
       env: {
         EVENKEEL_TEST_HOOKS: options.faults === true ? '1' : undefined,
@@ -75,16 +87,35 @@ export async function startProxy(document: object | string, options: ProxyOption
       ipc: options.faults === true,
       ready: READY,
     });
+    const current = { pid: child.pid };
     const close = async () => {
-      const { code } = await child.stop(10_000);
+      const isFirst = current.pid === child.pid;
+      const code = isFirst ? (await child.stop(10_000)).code : await endSuccessor(child, current.pid);
       await directory.close();
       return code ?? -1;
     };
-    return handleOf(child, directory.path, (next) => directory.write('evenkeel.yaml', textOf(next)), close);
+    const write = (next: object | string) => directory.write('evenkeel.yaml', textOf(next));
+    const replace = (text: string) => directory.write('program.ts', text);
+    return handleOf(child, current, directory.path, write, replace, close);
   } catch (error) {
     await directory.close();
     throw error;
   }
+}
+
+/** No child of ours: it is gone when the output it inherited is closed. Its exit status nobody learns; 0 stands for an end of its own. */
+async function endSuccessor(child: RunningProcess, pid: number): Promise<number> {
+  try {
+    process.kill(pid, 'SIGTERM');
+  } catch {
+    // Stopped before.
+  }
+  const isOver = await Promise.race([
+    child.exited.then(() => true),
+    new Promise<boolean>((resolve) => setTimeout(resolve, 10_000, false).unref()),
+  ]);
+  await child.stop(0);
+  return isOver ? 0 : -1;
 }
 
 /** A document with what stories share filled in. */
@@ -105,8 +136,10 @@ function textOf(document: object | string): string {
 
 function handleOf(
   child: RunningProcess,
+  current: { pid: number },
   directory: string,
   write: (document: object | string) => Promise<string>,
+  replace: (program: string) => Promise<string>,
   close: () => Promise<number>,
 ): RunningProxy {
   const [, line] = READY.exec(child.stdout)!;
@@ -127,6 +160,20 @@ function handleOf(
       if (port === undefined) throw new Error(`no listener ${listener} in: ${line}`);
       return port;
     },
+    get pid() {
+      return current.pid;
+    },
+    async adopt() {
+      current.pid = (await proxy.api('/api/v1/status')).program.pid;
+      return current.pid;
+    },
+    async replace(program) {
+      await replace(program);
+    },
+    async upgrade() {
+      current.pid = (await proxy.api('/api/v1/upgrade', { method: 'POST' })).pid;
+      return current.pid;
+    },
     async write(document) {
       await write(document);
     },
@@ -134,7 +181,7 @@ function handleOf(
       const count = () => proxy.events('reloaded').length + proxy.events('reload-refused').length;
       const before = count();
       const refused = proxy.events('reload-refused').length;
-      child.kill('SIGHUP');
+      process.kill(current.pid, 'SIGHUP');
       await eventually(() => count() > before, { timeoutMs: 5_000 });
       return proxy.events('reload-refused').length > refused ? 'reload-refused' : 'reloaded';
     },
@@ -172,7 +219,7 @@ function handleOf(
     fault: (fault, worker, ms) => child.send({ fault, worker, ms }),
     async memory() {
       const { readFile } = await import('node:fs/promises');
-      const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
+      const status = await readFile(`/proc/${current.pid}/status`, 'utf8');
       return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]) * 1024;
     },
     stop: close,

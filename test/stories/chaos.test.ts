@@ -9,11 +9,19 @@ describe('while everything changes at once', () => {
     report.phases.find((phase) => phase.name === name)?.done.get(what) ?? 0;
 
   beforeAll(async () => {
-    report = await runChaos({ seconds: 7, workers: 2, rate: 60, downloadMiB: 10 });
-  }, 60_000);
+    report = await runChaos({
+      seconds: 7,
+      workers: 2,
+      rate: 60,
+      downloadMiB: 10,
+      kills: 1,
+      stalls: false,
+      upgrades: 6,
+    });
+  }, 120_000);
 
-  it('reloads, worker restarts, endpoint drains and endpoint restarts have happened', () => {
-    for (const what of ['reloads', 'worker restarts', 'endpoint drains', 'endpoint restarts'])
+  it('reloads, worker restarts, upgrades, endpoint drains and endpoint restarts have happened', () => {
+    for (const what of ['reloads', 'worker restarts', 'upgrades', 'endpoint drains', 'endpoint restarts'])
       expect(doneIn('changes', what), `${what}\n${tableOf(report)}`).toBeGreaterThan(0);
   });
 

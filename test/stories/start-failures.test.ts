@@ -1,6 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { eventually } from '../helpers/eventually.ts';
 import { startOrigin } from '../helpers/origin.ts';
+import { freePorts } from '../helpers/ports.ts';
 import { runProcess } from '../helpers/processes.ts';
 import { startProxy } from '../helpers/proxy.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
@@ -57,6 +59,29 @@ describe('what keeps it from starting is said in one clear line', () => {
     });
     expect(code).toBe(1);
     expect(words.join('\n')).toContain(String(first.port()));
+  });
+
+  it('a port that somebody takes while it waits for its registry: exit 1', async () => {
+    const [port, place] = await freePorts(2);
+    const running = run({
+      runtime: { workers: 2, startTimeout: '4s' },
+      admin: { bind: `127.0.0.1:${place}` },
+      registries: { away: { kind: 'consul', address: 'http://127.0.0.1:9' } },
+      listeners: [{ name: 'web', bind: `127.0.0.1:${port}`, pool: 'web' }],
+      pools: { web: { discover: { registry: 'away', service: 'web' } } },
+    });
+    await eventually(
+      () =>
+        fetch(`http://127.0.0.1:${place}/healthz`).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      { timeoutMs: 10_000 },
+    );
+    await using thief = await startOrigin({ port });
+    const { code, words } = await running;
+    expect(code).toBe(1);
+    expect(words.join('\n')).toContain(`cannot listen on ${thief.address}`);
   });
 
   it('a document at fault: exit 78, every problem with its place, nothing started', async () => {

@@ -35,7 +35,8 @@ export class BlockingQueries {
   readonly #topics: Topics;
   readonly #ticker: Ticker;
   readonly #random: Random;
-  #waiting = 0;
+  /** Ends of the calls that wait, answered as things are. */
+  readonly #parked = new Set<() => void>();
 
   constructor(topics: Topics, ticker: Ticker, random: Random) {
     this.#topics = topics;
@@ -44,7 +45,12 @@ export class BlockingQueries {
   }
 
   get waiting(): number {
-    return this.#waiting;
+    return this.#parked.size;
+  }
+
+  /** Answers every call that waits now; its client asks again. */
+  endAll(): void {
+    for (const finish of [...this.#parked]) finish();
   }
 
   answer(call: ApiCall, view: View): void {
@@ -69,10 +75,10 @@ export class BlockingQueries {
     subjectExists: () => boolean,
     answer: () => void,
   ): void {
-    if (this.#waiting >= MAX_WAITING) throw new ApiError(429, 'Too many blocking queries');
+    if (this.#parked.size >= MAX_WAITING) throw new ApiError(429, 'Too many blocking queries');
     const topic = this.#topics.get(topicKey);
     const end = () => {
-      this.#waiting--;
+      this.#parked.delete(finish);
       this.#ticker.disarm(timer);
       call.notGone(end);
       this.#topics.leave(topic, waiter, subjectExists());
@@ -87,7 +93,7 @@ export class BlockingQueries {
       },
     };
     const timer = new WheelTimer(finish);
-    this.#waiting++;
+    this.#parked.add(finish);
     topic.waiters.add(waiter);
     call.onGone(end);
     this.#ticker.arm(timer, ms);

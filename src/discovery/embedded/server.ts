@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { OperationError } from '../../base/errors.ts';
 import { parseHostPort } from '../../base/literals.ts';
-import type { RegistryContext } from '../registry.ts';
+import type { RegistryContext, RegistryDoor } from '../registry.ts';
 import { serveAgentChecks } from './agent-checks-api.ts';
 import { serveAgentHealth } from './agent-health-api.ts';
 import { type ApiParts, serveAgentServices } from './agent-services-api.ts';
@@ -11,6 +11,7 @@ import { BlockingQueries } from './blocking-queries.ts';
 import { serveCatalog } from './catalog-api.ts';
 import { CheckRunner, type CheckRunnerOptions } from './check-runner.ts';
 import { CheckTargets } from './check-targets.ts';
+import { ClosedDoor } from './closed-door.ts';
 import { serveHealth } from './health-api.ts';
 import { type Journal, noJournal } from './journal.ts';
 import { KeyValues } from './key-values.ts';
@@ -25,6 +26,9 @@ import { Ticker } from './ticker.ts';
 const MAX_CONNECTIONS = 25_000;
 /** Clients keep connections between two polls; Node's 5 s would have them reconnect each time. */
 const KEEP_ALIVE_MS = 120_000;
+/** Before its files are given away: a client that has a connection may be writing. */
+const QUIET_MS = 50;
+const QUIET_AT_MOST_MS = 500;
 /** Unknown fields of requests are each logged once, up to so many. */
 const MAX_WARNED_FIELDS = 100;
 
@@ -45,13 +49,19 @@ export type RegistryServerContext = Omit<RegistryContext, 'name'>;
  * The built-in registry: services, health checks, keys and values, and blocking queries over Consul's HTTP API, for places that have no Consul.
  * One server, no cluster, no sessions, no access control: bind it where only registrants and proxies reach it. `app` and `evenkeel registry` make one.
  */
-export class RegistryServer {
+export class RegistryServer implements RegistryDoor {
   readonly #options: RegistryServerOptions;
   readonly #context: RegistryServerContext;
   #server: Server | null = null;
   #store: Store | null = null;
   #runner: CheckRunner | null = null;
   #ticker: Ticker | null = null;
+  #blocking: BlockingQueries | null = null;
+  /** Requests that are not answered yet, and when the last one came, in the process's clock. */
+  #active = 0;
+  #lastMs = 0;
+  #isRetiring = false;
+  #closed: ClosedDoor | null = null;
   readonly #warned = new Set<string>();
 
   constructor(options: RegistryServerOptions, context: RegistryServerContext) {
@@ -61,20 +71,69 @@ export class RegistryServer {
 
   /** Reads what was kept, then listens. Rejects with an OperationError when the address cannot be had; nothing is left open then. */
   async start(): Promise<void> {
-    const place = parseHostPort(this.#options.bind);
-    if (place === null) throw new OperationError('bad-bind', `${this.#options.bind} is not host:port`);
-    const targets = new CheckTargets(this.#options.checkTargets ?? []);
-    const opened = this.#options.data === null ? null : await Store.open(this.#options.data, this.#context.log);
-    this.#store = opened?.store ?? null;
-    const router = this.#assemble(opened?.content ?? null, targets);
+    const { bind } = this.#options;
+    if (parseHostPort(bind) === null) throw new OperationError('bad-bind', `${bind} is not host:port`);
+    const isInherited = await this.#context.succession?.retire(bind, this.data);
+    const server = await this.#open();
     try {
-      this.#server = await this.#listen(router, place);
+      if (isInherited === true) await this.#inherit(server);
+      else await this.#listen(server);
     } catch (error) {
       await this.close();
       const { code, message } = error as NodeJS.ErrnoException;
-      const what = `the registry cannot listen on ${this.#options.bind}: ${message}`;
+      const what = `the registry cannot listen on ${bind}: ${message}`;
       throw new OperationError(code ?? 'listen', what, { cause: error });
     }
+  }
+
+  /** Reads what was kept and builds everything that answers. */
+  async #open(): Promise<Server> {
+    const targets = new CheckTargets(this.#options.checkTargets ?? []);
+    const opened = this.#options.data === null ? null : await Store.open(this.#options.data, this.#context.log);
+    this.#store = opened?.store ?? null;
+    this.#isRetiring = false;
+    this.#server = this.#makeServer(this.#assemble(opened?.content ?? null, targets));
+    return this.#server;
+  }
+
+  get bind(): string {
+    return this.#options.bind;
+  }
+
+  get data(): string {
+    return this.#options.data ?? '';
+  }
+
+  async retire(): Promise<void> {
+    const server = this.#server;
+    if (server === null) return;
+    this.#closed = new ClosedDoor(server);
+    this.#isRetiring = true;
+    this.#blocking?.endAll();
+    const { clock } = this.#context;
+    const sinceMs = clock.now();
+    const isQuiet = () => this.#active === 0 && clock.now() - Math.max(this.#lastMs, sinceMs) >= QUIET_MS;
+    while (!isQuiet() && clock.now() - sinceMs < QUIET_AT_MOST_MS) await new Promise((done) => setTimeout(done, 10));
+    this.#server = null;
+    server.closeAllConnections();
+    await this.#stop();
+  }
+
+  give(onClient: (socket: Socket) => void): NetServer {
+    const closed = this.#closed;
+    if (closed === null) throw new OperationError('not-retired', 'the registry has not been retired');
+    return closed.give(onClient);
+  }
+
+  async takeBack(): Promise<void> {
+    const closed = this.#closed;
+    this.#closed = null;
+    if (closed !== null) closed.open(await this.#open());
+  }
+
+  letGo(): void {
+    this.#closed?.close();
+    this.#closed = null;
   }
 
   /** Where it listens; only between `start` and `close`. */
@@ -93,6 +152,11 @@ export class RegistryServer {
       server.closeAllConnections();
       await closed;
     }
+    this.letGo();
+    await this.#stop();
+  }
+
+  async #stop(): Promise<void> {
     this.#runner?.close();
     this.#runner = null;
     this.#ticker?.stop();
@@ -132,6 +196,7 @@ export class RegistryServer {
       blocking: new BlockingQueries(state.topics, ticker, random),
       unknownFields: (fields) => this.#warnOf(fields),
     };
+    this.#blocking = parts.blocking;
     const router = new Router((error) => log('error', 'registry request failed', { error: String(error) }));
     serveAgentServices(router, parts);
     serveAgentChecks(router, parts, runner);
@@ -152,20 +217,43 @@ export class RegistryServer {
     if (services.length > 0) this.#context.log('info', 'registry restored its services', { services: services.length });
   }
 
-  #listen(router: Router, place: { host: string; port: number }): Promise<Server> {
+  #makeServer(router: Router): Server {
     const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 60_000 }, (request, response) => {
+      this.#active++;
+      this.#lastMs = this.#context.clock.now();
+      if (this.#isRetiring) response.setHeader('connection', 'close');
+      response.once('close', () => this.#active--);
       void router.handle(request, response);
     });
     server.maxConnections = MAX_CONNECTIONS;
+    return server;
+  }
+
+  #listen(server: Server): Promise<void> {
+    const { host, port } = parseHostPort(this.#options.bind)!;
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen(place.port, place.host, () => {
+      server.listen(port, host, () => {
         server.removeListener('error', reject);
-        server.on('error', (error) => this.#context.log('error', 'registry server', { error: error.message }));
-        resolve(server);
+        server.on('error', this.#onServerError);
+        resolve();
       });
     });
   }
+
+  /** Goes on with the server of the process before this one. */
+  async #inherit(server: Server): Promise<void> {
+    const inherited = await this.#context.succession!.take(this.#options.bind, (client) => {
+      client.allowHalfOpen = true;
+      server.emit('connection', client);
+      client.resume();
+    });
+    server.on('error', this.#onServerError);
+    server.listen(inherited);
+  }
+
+  readonly #onServerError = (error: Error): void =>
+    this.#context.log('error', 'registry server', { error: error.message });
 
   #warnOf(fields: readonly string[]): void {
     const fresh = fields.filter((field) => !this.#warned.has(field));

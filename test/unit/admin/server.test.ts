@@ -5,7 +5,13 @@ import { gunzipSync } from 'node:zlib';
 import { pino } from 'pino';
 import { request } from 'undici';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { Control, EndpointChange, ReloadResult, RestartResult } from '../../../src/admin/control.ts';
+import type {
+  Control,
+  EndpointChange,
+  ReloadResult,
+  RestartResult,
+  UpgradeResult,
+} from '../../../src/admin/control.ts';
 import { AdminServer } from '../../../src/admin/server.ts';
 import { OperationError } from '../../../src/base/errors.ts';
 import { Down } from '../../../src/endpoint/down.ts';
@@ -24,6 +30,7 @@ class WorldControl implements Control {
   answer: ReloadResult = { accepted: true, version: 'beef', versionNumber: 2, isChanged: true };
 
   restarted: RestartResult = { restarted: [0, 1], message: null };
+  upgraded: UpgradeResult = { upgraded: true, pid: 4711 };
 
   constructor(world: LiveWorld) {
     this.world = world;
@@ -47,6 +54,10 @@ class WorldControl implements Control {
 
   async restartWorkers() {
     return this.restarted;
+  }
+
+  async upgrade() {
+    return this.upgraded;
   }
 }
 

@@ -35,6 +35,7 @@ describe('a document', () => {
       workers: 'auto',
       connections: 'auto',
       startTimeout: 10_000,
+      upgradeTimeout: 60_000,
       announce: 0,
       memory: null,
       watch: false,

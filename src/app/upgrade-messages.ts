@@ -1,0 +1,51 @@
+import type { ConfigProblem } from '../base/errors.ts';
+import type { AdminOverride } from '../pool/membership.ts';
+import type { RememberedEndpoint } from '../pool/remembered.ts';
+import type { Reserved } from './addresses.ts';
+
+/** Raised when a message changes its meaning; a process that speaks another number is not taken for a successor. */
+export const UPGRADE_PROTOCOL = 1;
+/** Set to '1' in the environment of a process that is to take over from the one that starts it. */
+export const UPGRADE_VARIABLE = 'EVENKEEL_UPGRADE';
+
+/** What the old process knows and no file says. Plain JSON: both processes may be of different versions. */
+export interface Inheritance {
+  /** Addresses of its listeners, by what the document calls them. */
+  readonly addresses: Readonly<Record<string, Reserved>>;
+  /** `admin.bind` as its document says it; null when it has none. */
+  readonly admin: string | null;
+  readonly health: Readonly<Record<string, readonly RememberedEndpoint[]>>;
+  /** What operators set by the admin API, by pool and endpoint. */
+  readonly overrides: Readonly<Record<string, Readonly<Record<string, AdminOverride>>>>;
+  /** Of TLS session tickets, in base64. */
+  readonly ticketKeys: string;
+}
+
+/** From the new process to the old one, which answers the first four in the order they come. */
+export type ToPredecessor =
+  | { readonly kind: 'hello'; readonly protocol: number }
+  /** Stop answering at this address, write everything down, and let go of the files. */
+  | { readonly kind: 'retire-registry'; readonly bind: string; readonly data: string }
+  | { readonly kind: 'take-registry'; readonly bind: string }
+  | { readonly kind: 'take-listeners'; readonly places: readonly string[] }
+  | { readonly kind: 'take-admin' }
+  /** It serves: the old one may go. */
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'failed'; readonly message: string; readonly problems: readonly ConfigProblem[] };
+
+/** From the old process to the new one; `*` marks those that a server or a socket comes with. */
+export type ToSuccessor =
+  | { readonly kind: 'inheritance'; readonly inheritance: Inheritance }
+  /** `isThere` is false when it has no such registry: the address and the files are free. */
+  | { readonly kind: 'registry-retired'; readonly isThere: boolean }
+  /** * the server that listens there. */
+  | { readonly kind: 'registry'; readonly bind: string }
+  /** * a connection that came to the old process on its way out. */
+  | { readonly kind: 'registry-client'; readonly bind: string }
+  /** * one of the servers of an address. */
+  | { readonly kind: 'listener'; readonly place: string }
+  | { readonly kind: 'all-listeners' }
+  /** * the server that listens there. */
+  | { readonly kind: 'admin' }
+  /** Nothing more comes. */
+  | { readonly kind: 'go' };
