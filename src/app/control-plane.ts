@@ -216,6 +216,8 @@ export class ControlPlane implements Control {
     const inheritance = (await predecessor?.inheritance()) ?? null;
     if (inheritance === null) this.#health.load();
     else this.#inherit(inheritance);
+    if (predecessor !== null)
+      predecessor.onEndpoint = (pool, endpoint, change) => void this.setEndpoint(pool, endpoint, change);
     await this.#listeners.reserve(document.listeners);
     (await this.#access.prepare(document.log.access)).commit();
     this.#pools.configure(document.pools);
@@ -337,6 +339,7 @@ export class ControlPlane implements Control {
   }
 
   setEndpoint(pool: string, endpoint: string, change: EndpointChange): SetEndpointResult {
+    this.#upgrade?.tell(pool, endpoint, change);
     return this.#pools.setEndpoint(pool, endpoint, change);
   }
 

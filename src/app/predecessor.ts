@@ -1,4 +1,5 @@
 import type { Server, Socket } from 'node:net';
+import type { EndpointChange } from '../admin/control.ts';
 import { ConfigError, OperationError } from '../base/errors.ts';
 import type { RegistrySuccession } from '../discovery/registry.ts';
 import {
@@ -20,6 +21,8 @@ export class Predecessor implements RegistrySuccession {
   #answer: (answer: Answer) => void = () => {};
   #onListener: (place: string, server: Server) => void = () => {};
   readonly #onRegistryClient = new Map<string, (socket: Socket) => void>();
+  /** An operator changed an endpoint there. */
+  onEndpoint: (pool: string, endpoint: string, change: EndpointChange) => void = () => {};
   #isOver = false;
 
   constructor(channel: NodeJS.Process, onLost: () => void) {
@@ -103,6 +106,8 @@ export class Predecessor implements RegistrySuccession {
     switch (message.kind) {
       case 'listener':
         return this.#onListener(message.place, handle as Server);
+      case 'endpoint':
+        return this.onEndpoint(message.pool, message.endpoint, message.change);
       case 'registry-client':
         return this.#onRegistryClient.get(message.bind)?.(handle as Socket);
       case 'go':

@@ -1,3 +1,4 @@
+import type { EndpointChange } from '../admin/control.ts';
 import type { ConfigProblem } from '../base/errors.ts';
 import type { AdminOverride } from '../pool/membership.ts';
 import type { RememberedEndpoint } from '../pool/remembered.ts';
@@ -45,6 +46,8 @@ export type ToSuccessor =
   /** * one of the servers of an address. */
   | { readonly kind: 'listener'; readonly place: string }
   | { readonly kind: 'all-listeners' }
+  /** What an operator set after the inheritance was told. */
+  | { readonly kind: 'endpoint'; readonly pool: string; readonly endpoint: string; readonly change: EndpointChange }
   /** * the server that listens there. */
   | { readonly kind: 'admin' }
   /** Nothing more comes. */

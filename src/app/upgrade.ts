@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Server, Socket } from 'node:net';
+import type { EndpointChange } from '../admin/control.ts';
 import { ConfigError, OperationError } from '../base/errors.ts';
 import { placeKey } from './addresses.ts';
 import type { AdminDoor } from './admin-door.ts';
@@ -57,6 +58,11 @@ export class Upgrade {
       clearTimeout(timer);
     }
     this.#letGo();
+  }
+
+  /** An operator changed an endpoint meanwhile: the new process is to know. */
+  tell(pool: string, endpoint: string, change: EndpointChange): void {
+    this.#send({ kind: 'endpoint', pool, endpoint, change });
   }
 
   /** Ends the attempt, unless it has succeeded. */

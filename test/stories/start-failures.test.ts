@@ -16,7 +16,7 @@ describe('what keeps it from starting is said in one clear line', () => {
     const file = await directory.write('evenkeel.yaml', text);
     const { code, stdout, stderr } = await runProcess(process.execPath, [MAIN, 'run', '-c', file], {
       cwd: directory.path,
-      timeoutMs: 15_000,
+      timeoutMs: 28_000,
     });
     return { code, stdout, words: stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{')) };
   }
