@@ -191,7 +191,10 @@ describe('an upgrade puts another process in place', { timeout: 60_000 }, () => 
         /99, ours is 1/,
       ],
     ])('%s', async (_, program, reason) => {
-      await start({ runtime: { workers: 2, upgradeTimeout: '3s' } }, { replaceable: true });
+      await start(
+        { runtime: { workers: 2, upgradeTimeout: program.startsWith('setInterval') ? '3s' : '20s' } },
+        { replaceable: true },
+      );
       const short = new OpenLoop(proxy.url, 50, 5_000, { connectionEach: true });
       await eventually(() => short.sent > 10);
       await proxy.replace(program);
