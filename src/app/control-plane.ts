@@ -12,6 +12,7 @@ import { AdminServer } from '../admin/server.ts';
 import { systemClock } from '../base/clock.ts';
 import { ConfigError, formatProblem, OperationError } from '../base/errors.ts';
 import { systemRandom } from '../base/random.ts';
+import type { RegistryContext } from '../discovery/registry.ts';
 import { EventCounts } from '../telemetry/event-counts.ts';
 import { EventLog } from '../telemetry/event-log.ts';
 import type { LiveRoute } from '../telemetry/live-state.ts';
@@ -30,6 +31,7 @@ import { MemoryLimit } from './memory-limit.ts';
 import { connectionCeiling } from './open-files.ts';
 import { PoolSet } from './pool-set.ts';
 import type { Predecessor } from './predecessor.ts';
+import { Registrations } from './registrations.ts';
 import { putInForce, type ReloadParts, sendSockets, within, workerCount } from './reload.ts';
 import { RunningState } from './running-state.ts';
 import { Sources } from './sources.ts';
@@ -73,6 +75,7 @@ export class ControlPlane implements Control {
   readonly #pools: PoolSet;
   readonly #listeners: ListenerSet;
   readonly #sources: Sources;
+  readonly #registrations: Registrations;
   readonly #state: RunningState;
   readonly #recent: RecentTraffic;
   readonly #metrics: Metrics;
@@ -119,14 +122,22 @@ export class ControlPlane implements Control {
     });
     this.#pools = new PoolSet(rows, post, this.events, this.#health.recall);
     this.#listeners = new ListenerSet(rows, this.#addresses);
+    const log: RegistryContext['log'] = (level, message, fields) => this.#log[level](fields ?? {}, message);
     this.#sources = new Sources({
       clock: systemClock,
       random: systemRandom,
-      log: (level, message, fields) => this.#log[level](fields ?? {}, message),
+      log,
       stateDirectory: join(document.runtime.state, 'last-good'),
       onSet: (pool, set) => this.#pools.replace(pool, set),
       publish: (event) => this.events.publish(event),
       succession: options.predecessor ?? null,
+      onEnding: (registries) => this.#registrations.leaveThese(registries),
+    });
+    this.#registrations = new Registrations({
+      random: systemRandom,
+      log,
+      registry: (name) => this.#sources.registry(name),
+      addressOf: (listener) => this.#listeners.addressOf(listener),
     });
     this.#state = new RunningState({
       document: () => this.#document,
@@ -161,6 +172,7 @@ export class ControlPlane implements Control {
       listeners: this.#listeners,
       pools: this.#pools,
       sources: this.#sources,
+      registrations: this.#registrations,
       workers: this.#workers,
       lent: this.#lent,
       admin: this.#admin,
@@ -236,6 +248,7 @@ export class ControlPlane implements Control {
     const inherited = isAdminTaken && (await this.#admin.start(document.admin, () => predecessor!.takeAdmin()));
     this.#state.becomeReady();
     this.#wasReady = true;
+    if (!this.#isDraining) this.#registrations.configure(document.listeners);
     this.events.publish({ type: 'ready' });
     predecessor?.ready();
     return { admin: inherited || admin };
@@ -470,6 +483,7 @@ export class ControlPlane implements Control {
     this.#upgrade?.abort('this process is shutting down');
     this.#state.draining(reason);
     this.events.publish({ type: 'draining', reason });
+    await this.#leaveRegistries();
     if (announce > 0 && !this.#isSucceeded) await new Promise((resolve) => setTimeout(resolve, announce));
     // A hand-over of sockets that is under way ends first.
     await within(
@@ -495,6 +509,12 @@ export class ControlPlane implements Control {
     if (this.#isSucceeded) await within(deadline.promise, FAREWELL_MS);
   }
 
+  /** A successor is registered under the same IDs: what this process took back would be the successor's. */
+  async #leaveRegistries(): Promise<void> {
+    if (this.#isSucceeded) this.#registrations.abandon();
+    else await this.#registrations.leave();
+  }
+
   /** Ends every connection now. */
   cut(): void {
     this.#workers.broadcast({ kind: 'cut' });
@@ -513,6 +533,7 @@ export class ControlPlane implements Control {
   async close(): Promise<void> {
     if (this.#sweep !== null) clearInterval(this.#sweep);
     this.#ticketKeys.close();
+    await this.#leaveRegistries();
     await this.#workers.close();
     if (this.#wasReady && !this.#isSucceeded) await this.#health.close();
     this.#pools.close();

@@ -26,6 +26,7 @@ export function crossCheck(data: unknown, tree: DocumentTree): ConfigProblem[] {
     const path = ['listeners', i];
     checkUnique(names, asText(asMap(listener).name), [...path, 'name'], 'listener', report);
     checkListener(asMap(listener), path, pools, report);
+    checkRegister(asMap(listener), path, asMap(root.registries), report);
   }
   for (const [name, pool] of Object.entries(pools))
     checkPool(asMap(pool), ['pools', name], asMap(root.registries), report);
@@ -110,6 +111,25 @@ function checkListener(
   }
 }
 
+function checkRegister(
+  listener: Readonly<Record<string, unknown>>,
+  path: Path,
+  registries: Readonly<Record<string, unknown>>,
+  report: Report,
+): void {
+  const { register } = listener;
+  const bind = asText(Array.isArray(listener.bind) ? listener.bind[0] : listener.bind);
+  const host = parseHostPort(bind ?? '')?.host;
+  const entries = Array.isArray(register) ? register : register === undefined ? [] : [register];
+  for (const [i, item] of entries.entries()) {
+    const entry = asMap(item);
+    const at = [...path, 'register', ...(Array.isArray(register) ? [i] : [])];
+    checkReference(entry.registry, 'registry', registries, [...at, 'registry'], report);
+    if (entry.address !== undefined || (host !== '0.0.0.0' && host !== '::')) continue;
+    report(at, `needs address: ${bind} is no address at which others reach this machine`, 'key');
+  }
+}
+
 function checkClientCertificates(tls: Readonly<Record<string, unknown>>, path: Path, report: Report): void {
   const asks = tls.clientCertificates === 'request' || tls.clientCertificates === 'require';
   const message = 'needs clientCa: without authorities no certificate could be believed';
@@ -171,7 +191,7 @@ function checkPool(
     report([...path, 'endpoints'], 'stands beside discover; a pool takes its endpoints from one of them', 'key');
   if (pool.discover === undefined && pool.endpoints === undefined)
     report(path, 'has neither discover nor endpoints; give one of them', 'key');
-  checkReference(asMap(pool.discover).registry, 'registry', registries, [...path, 'discover', 'registry'], report);
+  checkDiscover(asMap(pool.discover), [...path, 'discover'], registries, report);
   const seen = new Map<string, Path>();
   for (const [i, item] of asList(pool.endpoints).entries()) {
     const address = parseHostPort(asText(asMap(item).address) ?? '');
@@ -187,6 +207,19 @@ function checkPool(
   for (const [one, other] of [['cert', 'key'] as const, ['key', 'cert'] as const])
     if (tls[one] !== undefined && tls[other] === undefined)
       report([...path, 'tls', one], `stands alone; ${other} belongs to it`, 'key');
+}
+
+function checkDiscover(
+  discover: Readonly<Record<string, unknown>>,
+  path: Path,
+  registries: Readonly<Record<string, unknown>>,
+  report: Report,
+): void {
+  checkReference(discover.registry, 'registry', registries, [...path, 'registry'], report);
+  for (const policy of ['union', 'first']) {
+    for (const [i, one] of asList(discover[policy]).entries())
+      checkReference(asMap(one).registry, 'registry', registries, [...path, policy, i, 'registry'], report);
+  }
 }
 
 // Only what the user wrote is held against each other: a short request timeout alone simply ends attempts earlier.

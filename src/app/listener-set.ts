@@ -141,6 +141,11 @@ export class ListenerSet {
     );
   }
 
+  /** The first address of a listener, as `host:port`. */
+  addressOf(listener: string): string {
+    return this.#addresses.bound(listener, this.#listeners.get(listener)!.options.bind[0]);
+  }
+
   /** Connections open on all listeners. */
   get connections(): number {
     let sum = 0;

@@ -10,6 +10,7 @@ import type { LentServers } from './lent-servers.ts';
 import type { ListenerSet, Place } from './listener-set.ts';
 import type { PoolSet } from './pool-set.ts';
 import type { Prepared } from './prepared.ts';
+import type { Registrations } from './registrations.ts';
 import type { Sources } from './sources.ts';
 import { tryBuild } from './try-build.ts';
 import type { Workers } from './workers.ts';
@@ -20,6 +21,7 @@ export interface ReloadParts {
   readonly listeners: ListenerSet;
   readonly pools: PoolSet;
   readonly sources: Sources;
+  readonly registrations: Registrations;
   readonly workers: Workers;
   readonly lent: LentServers;
   readonly admin: AdminDoor;
@@ -58,10 +60,12 @@ export async function putInForce(parts: ReloadParts, before: LoadedDocument, nex
     for (const one of prepared) one.cancel();
     parts.listeners.release(bound);
     if (parts.pools.retain(before.document.pools)) parts.configureWorkers();
+    parts.registrations.configure(before.document.listeners);
     throw error;
   }
   await parts.configureLog(document.log);
   await parts.workers.resize(workerCount(document.runtime));
+  parts.registrations.configure(document.listeners);
   sayWhatWaits(parts.log, before.document, document);
 }
 

@@ -5,6 +5,7 @@ import type { Random } from '../base/random.ts';
 import { registries as registryCatalog } from '../discovery/catalog.ts';
 import { type FeedState, ServiceFeed } from '../discovery/feed.ts';
 import { LastGoodStore } from '../discovery/last-good.ts';
+import { MergedFeed } from '../discovery/merged-feed.ts';
 import { NameResolver } from '../discovery/name-resolver.ts';
 import type {
   Registry,
@@ -14,7 +15,7 @@ import type {
   RegistrySuccession,
 } from '../discovery/registry.ts';
 import { EndpointResolver } from '../discovery/resolver.ts';
-import type { PoolOptions } from '../pool/options.ts';
+import type { Discovery, PoolOptions } from '../pool/options.ts';
 import type { EvenkeelEvent } from '../telemetry/event-log.ts';
 import type { LiveRegistry } from '../telemetry/live-state.ts';
 import type { DocumentOptions } from './document.ts';
@@ -30,6 +31,8 @@ export interface SourcesContext {
   readonly publish: (event: EvenkeelEvent) => void;
   /** Has what the process before this one served; null when there was none. */
   readonly succession: RegistrySuccession | null;
+  /** These registries end as soon as it resolves: whoever registered with them leaves now. It never rejects. */
+  readonly onEnding?: (registries: readonly string[]) => Promise<void>;
 }
 
 interface Running {
@@ -42,9 +45,9 @@ interface Source {
   /** What it was made from; another text means another source. */
   readonly print: string;
   readonly options: PoolOptions;
-  readonly registry: string | null;
-  readonly service: string;
-  readonly feed: ServiceFeed | null;
+  /** One for each feed, in the same order; none for a pool of endpoints written down. */
+  readonly from: readonly Discovery[];
+  readonly feed: MergedFeed | null;
   readonly resolver: EndpointResolver;
 }
 
@@ -75,11 +78,14 @@ export class Sources {
     );
     // A successor may want the address or the data of one that leaves: there is a moment without either, and clients ask again.
     const madeWay = wanted.length === 0 ? [] : leaving.filter(([, { settings }]) => settings.kind === 'embedded');
+    await this.#context.onEnding?.(madeWay.map(([name]) => name));
     await Promise.all(madeWay.map(([, { registry }]) => registry.close()));
     const fresh = await this.#startAll(wanted).catch(async (error) => {
       for (const [name, { settings }] of madeWay) await this.#revive(name, settings);
       throw error;
     });
+    const rest = leaving.filter((one) => !madeWay.includes(one));
+    await this.#context.onEnding?.(rest.map(([name]) => name));
     for (const [name] of leaving) {
       this.#registries.delete(name);
       this.#lost.delete(name);
@@ -89,7 +95,6 @@ export class Sources {
     this.#succession = null;
     for (const name of [...this.#sources.keys()]) if (pools[name] === undefined) this.#drop(name);
     for (const [name, options] of Object.entries(pools)) this.#configurePool(name, options);
-    const rest = leaving.filter((one) => !madeWay.includes(one));
     await Promise.allSettled(rest.map(([, { registry }]) => registry.close()));
   }
 
@@ -120,7 +125,7 @@ export class Sources {
       });
       return;
     }
-    const fed = [...this.#sources].filter(([, { registry }]) => registry === name);
+    const fed = [...this.#sources].filter(([, { from }]) => from.some(({ registry }) => registry === name));
     for (const [pool, { options }] of fed) {
       this.#drop(pool);
       this.#configurePool(pool, options);
@@ -166,30 +171,41 @@ export class Sources {
 
   #configurePool(pool: string, options: PoolOptions): void {
     const { discover, endpoints } = options;
-    const registry = discover === null ? undefined : this.#registries.get(discover.registry);
-    const print = JSON.stringify([discover, endpoints, registry?.print]);
+    const prints = discover?.from.map(({ registry }) => this.#registries.get(registry)?.print);
+    const print = JSON.stringify([discover, endpoints, prints]);
     if (this.#sources.get(pool)?.print === print) return;
     this.#drop(pool);
     const resolver = new EndpointResolver(this.#names, (set) => this.#context.onSet(pool, set));
-    if (discover === null || registry === undefined) {
-      this.#sources.set(pool, { print, options, registry: null, service: '', feed: null, resolver });
+    // A registry that could not be revived is none.
+    const from = discover?.from.filter(({ registry }) => this.#registries.has(registry)) ?? [];
+    if (discover === null || from.length === 0) {
+      this.#sources.set(pool, { print, options, from: [], feed: null, resolver });
       resolver.update((endpoints ?? []).map((one) => ({ ...one, status: 'up', generation: '' })));
       return;
     }
-    const { clock, log } = this.#context;
-    const { registry: registryName, service: name, tags, datacenter } = discover;
-    const feed = new ServiceFeed({
-      registry: registry.registry,
-      registryName,
-      service: { name, tags, datacenter },
-      lastGood: this.#lastGood,
-      clock,
-      log,
+    const feed = new MergedFeed({
+      policy: discover.policy,
+      feeds: from.map((one) => (onSet, onState) => this.#feed(pool, one, onSet, onState)),
       onSet: (set) => resolver.update(set),
-      onState: (state) => this.#onState(pool, registryName, state),
     });
-    this.#sources.set(pool, { print, options, registry: registryName, service: name, feed, resolver });
+    this.#sources.set(pool, { print, options, from, feed, resolver });
     feed.start();
+  }
+
+  #feed(pool: string, { registry, service, tags, datacenter }: Discovery, onSet: () => void, onState: () => void) {
+    return new ServiceFeed({
+      registry: this.#registries.get(registry)!.registry,
+      registryName: registry,
+      service: { name: service, tags, datacenter },
+      lastGood: this.#lastGood,
+      clock: this.#context.clock,
+      log: this.#context.log,
+      onSet,
+      onState: (state) => {
+        this.#onState(pool, registry, state);
+        onState();
+      },
+    });
   }
 
   #onState(pool: string, registry: string, state: FeedState): void {
@@ -205,10 +221,20 @@ export class Sources {
   }
 
   #allWell(registry: string): boolean {
-    for (const source of this.#sources.values()) {
-      if (source.registry === registry && source.feed?.state.error != null) return false;
-    }
-    return true;
+    return this.#feedsOf(registry).every(({ feed }) => feed.state.error === null);
+  }
+
+  #feedsOf(registry: string): { readonly pool: string; readonly service: string; readonly feed: ServiceFeed }[] {
+    return [...this.#sources].flatMap(([pool, { from, feed }]) =>
+      from.flatMap((one, i) =>
+        one.registry === registry ? [{ pool, service: one.service, feed: feed!.feeds[i] }] : [],
+      ),
+    );
+  }
+
+  /** A running registry by its name in the document. */
+  registry(name: string): Registry | null {
+    return this.#registries.get(name)?.registry ?? null;
   }
 
   /** Resolves when the feeds of these pools (of all, when none are named) have had their registry's first answer. */
@@ -216,38 +242,34 @@ export class Sources {
     await Promise.all(Array.from(pools, (pool) => this.#sources.get(pool)?.feed?.synced));
   }
 
-  /** Pools whose registry has not answered yet. */
+  /** Pools none of whose registries has answered yet. */
   get waiting(): string[] {
-    return [...this.#sources].flatMap(([pool, { feed }]) => (feed?.state.state === 'initial' ? [pool] : []));
+    return [...this.#sources].flatMap(([pool, { feed }]) =>
+      feed?.feeds.every(({ state }) => state.state === 'initial') ? [pool] : [],
+    );
   }
 
-  /** Where a pool's endpoints come from: a registry's name, or `document`. */
+  /** Where a pool's endpoints come from: names of registries, or `document`. */
   sourceOf(pool: string): string {
-    return this.#sources.get(pool)?.registry ?? 'document';
+    const from = this.#sources.get(pool)?.from ?? [];
+    return from.length === 0 ? 'document' : [...new Set(from.map(({ registry }) => registry))].join(', ');
   }
 
   live(endpointsOf: (pool: string) => number): LiveRegistry[] {
-    return [...this.#registries].map(
-      ([
-        name,
-        {
-          settings: { kind },
-        },
-      ]) => {
-        const feeds = [...this.#sources].filter(([, { registry }]) => registry === name);
-        const errors = feeds.flatMap(([, { feed }]) => feed?.state.error ?? []);
-        const services = feeds.map(([pool, { feed, service }]) => ({
-          pool,
-          service,
-          state: feed!.state.state,
-          ageMs: feed!.ageMs ?? Number.NaN,
-          endpoints: endpointsOf(pool),
-          fromDisk: feed!.state.fromDisk,
-          heldReason: feed!.state.heldReason,
-        }));
-        return { name, kind, up: errors.length === 0, lastError: errors[0] ?? null, services };
-      },
-    );
+    return [...this.#registries].map(([name, { settings }]) => {
+      const feeds = this.#feedsOf(name);
+      const errors = feeds.flatMap(({ feed }) => feed.state.error ?? []);
+      const services = feeds.map(({ pool, feed, service }) => ({
+        pool,
+        service,
+        state: feed.state.state,
+        ageMs: feed.ageMs ?? Number.NaN,
+        endpoints: this.#sources.get(pool)!.from.length === 1 ? endpointsOf(pool) : (feed.current?.length ?? 0),
+        fromDisk: feed.state.fromDisk,
+        heldReason: feed.state.heldReason,
+      }));
+      return { name, kind: settings.kind, up: errors.length === 0, lastError: errors[0] ?? null, services };
+    });
   }
 
   async close(): Promise<void> {

@@ -17,8 +17,12 @@ export function tryBuild({ document, problemAt }: LoadedDocument): void {
     }
   };
   const own = { clock: systemClock, random: systemRandom };
+  const silent = new Set<string>();
   for (const [name, settings] of Object.entries(document.registries))
-    attempt(['registries', name], () => catalogs.registries.create(settings, { ...own, name, log: () => {} }));
+    attempt(['registries', name], () => {
+      const registry = catalogs.registries.create(settings, { ...own, name, log: () => {} });
+      if (registry.register === undefined) silent.add(name);
+    });
   for (const [name, pool] of Object.entries(document.pools)) {
     const path = ['pools', name];
     attempt([...path, 'scheduler'], () =>
@@ -27,7 +31,17 @@ export function tryBuild({ document, problemAt }: LoadedDocument): void {
     const { probe } = pool;
     if (probe !== null) attempt([...path, 'probe'], () => catalogs.probes.create(probe, { tls: null }));
   }
-  for (const [i, { routes }] of document.listeners.entries()) {
+  for (const [i, { routes, register }] of document.listeners.entries()) {
+    for (const { registry } of register) {
+      const { kind } = document.registries[registry];
+      if (silent.has(registry))
+        problems.push(
+          problemAt(
+            ['listeners', i, 'register'],
+            `the registry "${registry}" is of kind ${kind}, which takes no registrations`,
+          ),
+        );
+    }
     const path = ['listeners', i, 'routes'];
     attempt(path, () => new RouteTable(routes, () => 0));
     for (const [j, route] of routes.entries())

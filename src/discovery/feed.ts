@@ -69,6 +69,11 @@ export class ServiceFeed {
     return this.#state;
   }
 
+  /** What was told last; null before the first set. */
+  get current(): readonly RegistryEndpoint[] | null {
+    return this.#delivered;
+  }
+
   /**
    * How long ago the registry last confirmed what it told, in ms; null before the first set. 0 while it can be asked: a query that waits
    * for a change is a confirmation that lasts, and an unreachable registry is found within seconds.

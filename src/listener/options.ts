@@ -4,6 +4,7 @@ import type { KindSettings } from '../base/catalog.ts';
 import { byteLimit, hostPort, limit, shown, timeout } from '../base/literals.ts';
 import { pathOptions } from '../routing/normal-path.ts';
 import { everythingTo, type RouteOptions, routeOptions } from '../routing/options.ts';
+import { type RegisterOptions, registerOptions } from './register-options.ts';
 
 /** `10.0.0.0/8`, `fd00::/8` or a single address; the output keeps the text. */
 function network() {
@@ -102,15 +103,19 @@ export function listenerOptions(middleware: z.ZodType<KindSettings>) {
       paths: pathOptions.describe('one form of a path, for routes and endpoints alike').prefault({}),
       timeouts: timeouts.describe('of the client side').prefault({}),
       limits: limits.describe('of the client side').prefault({}),
+      register: registerOptions
+        .describe('where this listener itself is to be found: one registry, or a list')
+        .optional(),
       routes: z.array(routeOptions(middleware)).min(1).describe('which pool serves what').optional(),
       pool: z.string().describe('short for one route that matches everything').optional(),
     })
     .transform(
-      ({ routes, pool, tls, proxyProtocol, via, ...rest }): ListenerOptions => ({
+      ({ routes, pool, tls, proxyProtocol, via, register, ...rest }): ListenerOptions => ({
         ...rest,
         via: via ?? null,
         tls: tls ?? null,
         proxyProtocol: proxyProtocol ?? null,
+        register: register ?? [],
         routes: routes ?? (pool === undefined ? [] : [everythingTo(pool)]),
       }),
     );
@@ -131,6 +136,8 @@ export interface ListenerOptions {
   readonly timeouts: z.output<typeof timeouts>;
   /** Where `head` or `headers` is null the engine's own ceiling holds. */
   readonly limits: z.output<typeof limits>;
+  /** Registries that are told of this listener; they are told first when it ends. */
+  readonly register: readonly RegisterOptions[];
   /** At least one; `pool:` has become a route. In the document's order. */
   readonly routes: readonly RouteOptions[];
 }

@@ -12,12 +12,26 @@ export interface PoolParts {
   readonly ejection: z.ZodType<EjectionOptions>;
 }
 
-const discover = z.strictObject({
+const discovery = z.strictObject({
   registry: z.string().describe('name of an entry of registries'),
   service: z.string().min(1).describe("the registry's own name for the service"),
   tags: z.array(z.string()).describe('only endpoints that carry all of these').prefault([]),
   datacenter: z.string().min(1).describe('where the registry knows several').optional(),
 });
+
+const several = z.array(discovery).min(1);
+
+const discover = z.union([
+  discovery.transform((one): Discover => ({ policy: 'union', from: [one] })),
+  z
+    .strictObject({
+      union: several.describe('the endpoints of all of these; of an address told twice the earlier entry'),
+    })
+    .transform(({ union }): Discover => ({ policy: 'union', from: union })),
+  z
+    .strictObject({ first: several.describe('the endpoints of the first of these that has any that are fit') })
+    .transform(({ first }): Discover => ({ policy: 'first', from: first })),
+]);
 
 const retryWord = z
   .union([z.enum(RETRY_ON_WORDS), z.literal([502, 503, 504])])
@@ -63,7 +77,9 @@ const tls = z.strictObject({
 export function poolOptions(parts: PoolParts) {
   return z
     .strictObject({
-      discover: discover.describe('endpoints from a registry').optional(),
+      discover: discover
+        .describe('endpoints from a registry, or from several as { union: […] } or { first: […] }')
+        .optional(),
       endpoints: z.array(staticEndpoint).min(1).describe('endpoints by address').optional(),
       scheduler: parts.scheduler.describe('which endpoint is next').prefault('response-time' as never),
       host: z
@@ -97,10 +113,19 @@ export function poolOptions(parts: PoolParts) {
     );
 }
 
+/** One service of one registry. */
+export type Discovery = z.output<typeof discovery>;
+
+/** Where a pool's endpoints come from: of all entries together, or of the first that has any that are fit. At least one. */
+export interface Discover {
+  readonly policy: 'union' | 'first';
+  readonly from: readonly Discovery[];
+}
+
 /** A pool as the document says it, resolved: times in ms, sizes in bytes, shares 0…1, null for `off`, no limit or not given. */
 export interface PoolOptions {
   /** Exactly one of `discover` and `endpoints` is not null. */
-  readonly discover: z.output<typeof discover> | null;
+  readonly discover: Discover | null;
   readonly endpoints: readonly StaticEndpoint[] | null;
   readonly scheduler: KindSettings;
   readonly host: 'keep' | 'endpoint';

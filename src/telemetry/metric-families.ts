@@ -198,7 +198,10 @@ function registryFamilies(state: LiveState): string {
   );
   for (const registry of state.registries) {
     up += sampleLine('evenkeel_registry_up', formatLabels({ registry: registry.name }), registry.up ? 1 : 0);
-    for (const { pool, ageMs } of registry.services) {
+    // A pool may take several services of one registry: the oldest speaks for it.
+    const oldest = new Map<string, number>();
+    for (const { pool, ageMs } of registry.services) oldest.set(pool, Math.max(oldest.get(pool) ?? 0, ageMs));
+    for (const [pool, ageMs] of oldest) {
       age += sampleLine('evenkeel_registry_age_seconds', formatLabels({ registry: registry.name, pool }), ageMs / 1000);
     }
   }
