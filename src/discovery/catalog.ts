@@ -4,6 +4,9 @@ import { embeddedRegistry } from './embedded.ts';
 import { etcdRegistry } from './etcd.ts';
 import { eurekaRegistry } from './eureka.ts';
 import { nacosRegistry } from './nacos.ts';
+import { fileRegistry } from './file.ts';
+import { httpRegistry } from './http.ts';
+import { kubernetesRegistry } from './kubernetes.ts';
 import type { Registry, RegistryContext } from './registry.ts';
 import { staticRegistry } from './static.ts';
 import { zookeeperRegistry } from './zookeeper.ts';
@@ -17,4 +20,7 @@ export const registries = new Catalog<Registry, RegistryContext>('registry', [
   etcdRegistry,
   eurekaRegistry,
   nacosRegistry,
+  kubernetesRegistry,
+  fileRegistry,
+  httpRegistry,
 ]);

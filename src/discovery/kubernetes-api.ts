@@ -20,6 +20,13 @@ export class KubernetesRefusal extends OperationError {
   }
 }
 
+export interface StreamEvents {
+  /** The server said 200; lines follow. */
+  opened(): void;
+  /** Complete lines, as soon as they are: those that came together in one call. */
+  lines(lines: readonly string[]): void;
+}
+
 /** GET requests to one API server: over HTTP/1.1, one connection for each that is under way. Rejects with an OperationError only. */
 export class KubernetesApi {
   readonly #access: KubernetesAccess;
@@ -46,9 +53,10 @@ export class KubernetesApi {
     }
   }
 
-  /** The lines of an answer that goes on; each is handed over as soon as it is complete, those that came together in one call. Resolves when the server ends it. */
-  async stream(path: string, signal: AbortSignal, onLines: (lines: readonly string[]) => void): Promise<void> {
+  /** Follows an answer that goes on. Resolves when the server ends it; rejects with what `lines` throws, too. */
+  async stream(path: string, signal: AbortSignal, on: StreamEvents): Promise<void> {
     const body = await this.#request(path, QUIET_MS, signal);
+    on.opened();
     let rest = '';
     try {
       body.setEncoding('utf8');
@@ -57,7 +65,7 @@ export class KubernetesApi {
         rest = lines.pop()!;
         if (rest.length > MAX_BODY) throw new Error(`a line of more than ${MAX_BODY} bytes`);
         const whole = lines.filter((line) => line !== '');
-        if (whole.length > 0) onLines(whole);
+        if (whole.length > 0) on.lines(whole);
       }
     } catch (error) {
       throw toOperationError(error, this.#access.origin);

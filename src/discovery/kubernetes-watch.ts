@@ -27,7 +27,11 @@ export interface KubernetesWatchOptions {
 }
 
 /** The server does not remember so far back: everything is listed anew. */
-class Expired extends Error {}
+class Expired extends OperationError {
+  constructor() {
+    super('registry-expired', 'Kubernetes does not remember so far back', { retryable: true });
+  }
+}
 
 interface WatchEvent {
   readonly type: string;
@@ -133,24 +137,20 @@ export class KubernetesWatch {
   async #watch(signal: AbortSignal): Promise<void> {
     const seconds = Math.round(jittered(this.#options.random, WATCH_S, 0.2));
     const query = `?watch=1&allowWatchBookmarks=true&timeoutSeconds=${seconds}&resourceVersion=${encodeURIComponent(this.#version)}`;
-    let hasSpoken = false;
+    let isOpen = false;
+    const watching = {
+      opened: () => {
+        isOpen = true;
+      },
+      // What the server still sends when everything is to be listed anew comes too late.
+      lines: (lines: readonly string[]) => signal.aborted || this.#take(lines),
+    };
     try {
-      await this.#options.api.stream(this.#path + query, signal, (lines) => {
-        // What the server still sends when everything is to be listed anew comes too late.
-        if (signal.aborted) return;
-        hasSpoken = true;
-        this.#take(lines);
-      });
+      await this.#options.api.stream(this.#path + query, signal, watching);
       this.#backoff.reset();
     } catch (error) {
-      // A connection that worked and was cut is asked for again at once, and nothing is missed: what fails then is told.
-      if (
-        !hasSpoken ||
-        error instanceof Expired ||
-        !(error instanceof OperationError) ||
-        error instanceof KubernetesRefusal
-      )
-        throw error;
+      // A connection that worked and was cut is asked for again at once, and nothing is missed: only what fails then is told.
+      if (!isOpen || !isCut(error as OperationError)) throw error;
     }
   }
 
@@ -218,6 +218,10 @@ function parseEvent(line: string): WatchEvent {
   throw new OperationError('registry-error', `an event of Kubernetes cannot be read: ${line.slice(0, 100)}`, {
     retryable: true,
   });
+}
+
+function isCut({ code }: OperationError): boolean {
+  return code === 'registry-unreachable' || code === 'registry-timeout';
 }
 
 function isGone(error: unknown): boolean {

@@ -47,6 +47,8 @@ interface Namespace {
   readonly watch: KubernetesWatch;
   /** A list has come in. */
   isKnown: boolean;
+  /** Why it cannot be asked; null when it can. */
+  failure: OperationError | null;
 }
 
 /**
@@ -111,8 +113,10 @@ export class KubernetesRegistry implements Registry {
       return this.#board.fail(new OperationError('registry-service', message), (other) => other.name === service.name);
     }
     const known = this.#namespaces.get(name.namespace);
+    const isThis = (other: ServiceRef) => other === service;
     if (known === undefined) this.#watch(name.namespace);
-    else if (known.isKnown) this.#board.tell((other) => other === service);
+    else if (known.failure !== null) this.#board.fail(known.failure, isThis);
+    else if (known.isKnown) this.#board.tell(isThis);
   }
 
   #watch(namespace: string): void {
@@ -127,13 +131,17 @@ export class KubernetesRegistry implements Registry {
       random,
       onTold: (services) => {
         one.isKnown = true;
+        one.failure = null;
         this.#board.tell(isOurs, (service) => services === null || services.has(this.#nameOf(service)!.service));
       },
-      onFailed: (error) => this.#board.fail(error, isOurs),
+      onFailed: (error) => {
+        one.failure = error;
+        this.#board.fail(error, isOurs);
+      },
       onUnreadable: (leftOut) =>
         log('warn', 'records of the registry left out', { registry: name, namespace, leftOut }),
     });
-    const one: Namespace = { slices, watch, isKnown: false };
+    const one: Namespace = { slices, watch, isKnown: false, failure: null };
     this.#namespaces.set(namespace, one);
     watch.start();
   }

@@ -10,7 +10,8 @@ export function weight(): z.ZodType<number, number> {
     .transform((value) => Math.round(value * 100) / 100) as unknown as z.ZodType<number, number>;
 }
 
-const endpoint = z.strictObject({
+/** The fields of an endpoint that somebody writes down. */
+export const staticEndpointFields = z.strictObject({
   address: hostPort()
     .refine((text) => parseHostPort(text)?.port !== 0, { error: 'an endpoint needs a port of 1…65535' })
     .describe('127.0.0.1:9001, [::1]:9001 or name:9001; a name is resolved and every address becomes an endpoint'),
@@ -23,9 +24,7 @@ const endpoint = z.strictObject({
 });
 
 /** Schema of one entry of a pool's `endpoints:`. */
-export const staticEndpoint = endpoint.transform(({ address, ...rest }): StaticEndpoint => {
-  return { ...parseHostPort(address)!, ...rest };
-});
+export const staticEndpoint = staticEndpointFields.transform(toStaticEndpoint);
 
 /** An endpoint as the document names it. Read by app, which hands it to the pool when the name is resolved. */
 export interface StaticEndpoint {
@@ -38,4 +37,8 @@ export interface StaticEndpoint {
   readonly version: string;
   readonly tags: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
+}
+
+export function toStaticEndpoint({ address, ...rest }: z.output<typeof staticEndpointFields>): StaticEndpoint {
+  return { ...parseHostPort(address)!, ...rest };
 }

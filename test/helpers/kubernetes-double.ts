@@ -109,7 +109,11 @@ export class KubernetesDouble {
         annotations: options.annotations,
       },
       addressType,
-      endpoints: endpoints.map(({ address, ...rest }) => ({ addresses: [address], conditions: { ready: true }, ...rest })),
+      endpoints: endpoints.map(({ address, ...rest }) => ({
+        addresses: [address],
+        conditions: { ready: true },
+        ...rest,
+      })),
       ports: options.ports === undefined ? [{ name: 'http', protocol: 'TCP', port: 8080 }] : options.ports,
     };
     this.#slices.set(key, { namespace, version, object });
@@ -159,7 +163,8 @@ export class KubernetesDouble {
     this.requests.push(request.url!);
     const refusal = this.refusals.shift();
     const token = request.headers.authorization?.replace('Bearer ', '') ?? '';
-    if (refusal !== undefined) return this.#status(response, { ...recorded.tooLarge, code: refusal, message: 'asked to' });
+    if (refusal !== undefined)
+      return this.#status(response, { ...recorded.tooLarge, code: refusal, message: 'asked to' });
     if (this.tokens !== null && !this.tokens.includes(token)) return this.#status(response, recorded.unauthorized);
     const path = /^\/apis\/discovery\.k8s\.io\/([^/]+)\/namespaces\/([^/]+)\/endpointslices$/.exec(url.pathname);
     if (path === null || !this.groups.includes(path[1])) {
@@ -168,7 +173,8 @@ export class KubernetesDouble {
       return;
     }
     if (path[2] === 'forbidden') return this.#status(response, recorded.forbidden);
-    if (url.searchParams.get('watch') === '1') this.#watch(response, path[2], Number(url.searchParams.get('resourceVersion')));
+    if (url.searchParams.get('watch') === '1')
+      this.#watch(response, path[2], Number(url.searchParams.get('resourceVersion')));
     else this.#list(response, path[2], url.searchParams);
   }
 

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
@@ -11,6 +12,7 @@ import { ConsulApp } from '../helpers/consul-app.ts';
 import { startEtcdDouble } from '../helpers/etcd-double.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { NacosPeer } from '../helpers/nacos-peer.ts';
+import { KubernetesDouble } from '../helpers/kubernetes-double.ts';
 import { freePort } from '../helpers/ports.ts';
 import { RecordingSink } from '../helpers/recording-sink.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
@@ -149,7 +151,64 @@ const worlds: Record<string, () => Promise<World>> = {
       },
     };
   },
+  async kubernetes() {
+    const server = new KubernetesDouble();
+    await server.start();
+    const put = (port: number) =>
+      server.put(`web-${port}`, { service: 'web', ports: [{ port }] }, [{ address: '127.0.0.1' }]);
+    for (const port of [9001, 9002]) put(port);
+    const registry = create({ kind: 'kubernetes', server: server.address });
+    return {
+      registry,
+      change: async () => put(9003),
+      outage: () => server.stop(),
+      async close() {
+        await registry.close();
+        await server.stop();
+      },
+    };
+  },
+  async file() {
+    const directory = await temporaryDirectory('law');
+    const path = await directory.write('services.json', services([9001, 9002]));
+    const registry = create({ kind: 'file', path });
+    return {
+      registry,
+      change: async () => void (await directory.write('services.json', services([9001, 9002, 9003]))),
+      outage: async () => void (await directory.write('services.json', '{ services: { web: [')),
+      async close() {
+        await registry.close();
+        await directory.close();
+      },
+    };
+  },
+  async http() {
+    let ports = [9001, 9002];
+    const server = createHttpServer((_request, response) => response.end(services(ports))).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    const registry = create({ kind: 'http', url: `http://127.0.0.1:${port}/`, interval: '200ms' });
+    const stop = async () => {
+      server.closeAllConnections();
+      server.close();
+    };
+    return {
+      registry,
+      change: async () => {
+        ports = [...ports, 9003];
+      },
+      outage: stop,
+      async close() {
+        await registry.close();
+        await stop();
+      },
+    };
+  },
 };
+
+/** What a document of services says of `web` with these ports. */
+const services = (ports: readonly number[]) =>
+  JSON.stringify({ services: { web: ports.map((port) => ({ address: `127.0.0.1:${port}` })) } });
 
 /** What keeps the process alive or holds a port; pipes and processes are the test runner's. */
 function resources(): string {

@@ -110,11 +110,31 @@ describe('the kubernetes registry', () => {
       { name: 'http', port: 8080 },
     ];
     server.put('web-1', { service: 'web', ports }, [{ address: '10.0.0.1' }]);
-    server.put('api-1', { service: 'api', ports: [{ name: 'a', port: 1 }, { name: 'b', port: 2 }] }, [{ address: '10.0.0.1' }]);
+    server.put(
+      'api-1',
+      {
+        service: 'api',
+        ports: [
+          { name: 'a', port: 1 },
+          { name: 'b', port: 2 },
+        ],
+      },
+      [{ address: '10.0.0.1' }],
+    );
     server.put('one-1', { service: 'one', ports: [{ port: 7 }] }, [{ address: '10.0.0.1' }]);
     server.put('any-1', { service: 'any', ports: null }, [{ address: '10.0.0.1' }]);
     const registry = make({ server: server.address });
-    const names = ['web', 'web:admin', 'web:9000', 'default/web:http', 'web:none', 'one', 'any:5432', 'api', 'Not A Name'];
+    const names = [
+      'web',
+      'web:admin',
+      'web:9000',
+      'default/web:http',
+      'web:none',
+      'one',
+      'any:5432',
+      'api',
+      'Not A Name',
+    ];
     const sinks = names.map((name) => {
       const sink = new RecordingSink();
       registry.subscribe({ name, tags: [] }, sink);
@@ -130,7 +150,10 @@ describe('the kubernetes registry', () => {
   });
 
   it('merges the slices of a service, an address that moves between two of them included', async () => {
-    server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }, { address: '10.0.0.2', conditions: { ready: false } }]);
+    server.put('web-1', { service: 'web' }, [
+      { address: '10.0.0.1' },
+      { address: '10.0.0.2', conditions: { ready: false } },
+    ]);
     server.put('web-2', { service: 'web' }, [{ address: '10.0.0.2' }, { address: '10.0.0.3' }]);
     server.put('other', { service: 'other' }, [{ address: '10.0.0.9' }]);
     const { sink } = await told('web');
@@ -147,9 +170,18 @@ describe('the kubernetes registry', () => {
     expect(hosts(sink)).toHaveLength(5);
     expect(sink.sets).toHaveLength(1);
     await eventually(() => server.watchers === 1);
-    expect(server.requests.map((path) => new URL(path, 'http://x').searchParams.get('continue'))).toEqual([null, '2', '4', null]);
+    expect(server.requests.map((path) => new URL(path, 'http://x').searchParams.get('continue'))).toEqual([
+      null,
+      '2',
+      '4',
+      null,
+    ]);
     const watch = new URL(server.requests[3], 'http://x').searchParams;
-    expect(Object.fromEntries(watch)).toMatchObject({ watch: '1', allowWatchBookmarks: 'true', resourceVersion: '197' });
+    expect(Object.fromEntries(watch)).toMatchObject({
+      watch: '1',
+      allowWatchBookmarks: 'true',
+      resourceVersion: '197',
+    });
     expect(Number(watch.get('timeoutSeconds'))).toBeGreaterThanOrEqual(240);
   });
 
@@ -170,38 +202,44 @@ describe('the kubernetes registry', () => {
     await eventually(() => server.watchers === 1);
   });
 
-  it.each(['event', 'answer'] as const)('lists anew when its version is gone, told by an %s, and takes nothing away meanwhile', async (how) => {
-    server.goneBy = how;
-    server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }, { address: '10.0.0.2' }]);
-    const { sink } = await told('web');
-    await eventually(() => server.watchers === 1);
-    server.end('cut');
-    server.put('web-1', { service: 'web' }, [{ address: '10.0.0.2' }, { address: '10.0.0.3' }]);
-    server.compact();
-    await eventually(() => expect(hosts(sink)).toEqual(['10.0.0.2 up', '10.0.0.3 up']));
-    expect(server.requests.filter((path) => !path.includes('watch=1'))).toHaveLength(2);
-    expect(sink.errors).toEqual([]);
-    expect(sink.sets.every(({ endpoints }) => endpoints.length === 2)).toBe(true);
-  });
+  it.each(['event', 'answer'] as const)(
+    'lists anew when its version is gone, told by an %s, and takes nothing away meanwhile',
+    async (how) => {
+      server.goneBy = how;
+      server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }, { address: '10.0.0.2' }]);
+      const { sink } = await told('web');
+      await eventually(() => server.watchers === 1);
+      server.end('cut');
+      server.put('web-1', { service: 'web' }, [{ address: '10.0.0.2' }, { address: '10.0.0.3' }]);
+      server.compact();
+      await eventually(() => expect(hosts(sink)).toEqual(['10.0.0.2 up', '10.0.0.3 up']));
+      expect(server.requests.filter((path) => !path.includes('watch=1'))).toHaveLength(2);
+      expect(sink.errors).toEqual([]);
+      expect(sink.sets.every(({ endpoints }) => endpoints.length === 2)).toBe(true);
+    },
+  );
 
-  it.each(['orderly', 'cut'] as const)('goes on where a watch ended (%s), from the version of the last bookmark', async (how) => {
-    server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }]);
-    const { sink } = await told('web');
-    await eventually(() => server.watchers === 1);
-    server.put('other', { service: 'other', namespace: 'far' }, []);
-    const heard = sink.sets.length;
-    server.bookmark();
-    // A bookmark says that all of it still holds.
-    await eventually(() => sink.sets.length > heard);
-    expect(sink.last).toEqual(sink.sets[0]);
-    expect(sink.last!.endpoints).toBe(sink.sets[0].endpoints);
-    server.end(how);
-    server.put('web-1', { service: 'web' }, [{ address: '10.0.0.2' }]);
-    await eventually(() => expect(hosts(sink)).toEqual(['10.0.0.2 up']));
-    expect(server.requests.at(-1)).toContain('resourceVersion=194');
-    expect(server.requests.filter((path) => !path.includes('watch=1'))).toHaveLength(1);
-    expect(sink.errors).toEqual([]);
-  });
+  it.each(['orderly', 'cut'] as const)(
+    'goes on where a watch ended (%s), from the version of the last bookmark',
+    async (how) => {
+      server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }]);
+      const { sink } = await told('web');
+      await eventually(() => server.watchers === 1);
+      server.put('other', { service: 'other', namespace: 'far' }, []);
+      const heard = sink.sets.length;
+      server.bookmark();
+      // A bookmark says that all of it still holds.
+      await eventually(() => sink.sets.length > heard);
+      expect(sink.last).toEqual(sink.sets[0]);
+      expect(sink.last!.endpoints).toBe(sink.sets[0].endpoints);
+      server.end(how);
+      server.put('web-1', { service: 'web' }, [{ address: '10.0.0.2' }]);
+      await eventually(() => expect(hosts(sink)).toEqual(['10.0.0.2 up']));
+      expect(server.requests.at(-1)).toContain('resourceVersion=194');
+      expect(server.requests.filter((path) => !path.includes('watch=1'))).toHaveLength(1);
+      expect(sink.errors).toEqual([]);
+    },
+  );
 
   it('keeps everything while the server is gone, and goes on when it is back', async () => {
     server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }]);
@@ -239,7 +277,10 @@ describe('the kubernetes registry', () => {
     server.refusals.push(500, 429);
     const { registry, sink } = await told('web');
     await eventually(() => sink.sets.length > 0);
-    expect(sink.errors.map(({ message }) => message.slice(0, 30))).toEqual(['Kubernetes refuses (500: asked', 'Kubernetes refuses (429: asked']);
+    expect(sink.errors.map(({ message }) => message.slice(0, 30))).toEqual([
+      'Kubernetes refuses (500: asked',
+      'Kubernetes refuses (429: asked',
+    ]);
     const denied = new RecordingSink();
     registry.subscribe({ name: 'forbidden/web', tags: [] }, denied);
     await eventually(() => denied.errors.length > 0);
@@ -250,7 +291,10 @@ describe('the kubernetes registry', () => {
 
   it('leaves out a slice that is none, and says so', async () => {
     server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }]);
-    server.put('odd', { service: 'web', ports: 'none' as never }, [{ address: '169.254.169.254' }, { address: '10.0.0.2' }]);
+    server.put('odd', { service: 'web', ports: 'none' as never }, [
+      { address: '169.254.169.254' },
+      { address: '10.0.0.2' },
+    ]);
     server.put('empty', { service: 'web' }, []);
     const { sink } = await told('web');
     await eventually(() => server.watchers === 1);
@@ -322,7 +366,10 @@ describe('the kubernetes registry', () => {
         await eventually(() => sink.errors.length > 0);
         return expect(sink.errors[0].message).toContain(message);
       }
-      await expect(outcome).rejects.toMatchObject({ name: 'OperationError', message: expect.stringContaining(message) });
+      await expect(outcome).rejects.toMatchObject({
+        name: 'OperationError',
+        message: expect.stringContaining(message),
+      });
     });
 
     it('are missing outside of a pod, and that is said', async () => {
@@ -330,27 +377,32 @@ describe('the kubernetes registry', () => {
       await expect(make({ kubeconfig: '/nowhere' }).start()).rejects.toThrow('the kubeconfig cannot be read');
       const file = await directory.write('odd', '{ contexts: 5');
       await expect(make({ kubeconfig: file }).start()).rejects.toThrow('is not a kubeconfig');
-      await expect(make({ kubeconfig: await kubeconfig({}), context: 'x' }).start()).rejects.toThrow('has no context "x"');
+      await expect(make({ kubeconfig: await kubeconfig({}), context: 'x' }).start()).rejects.toThrow(
+        'has no context "x"',
+      );
     });
 
-    it.skipIf(findOpenssl() === null)('are those of the pod: its token, its namespace, the authority of the server', async () => {
-      const authority = new Authority(directory.path, 'kubernetes');
-      const pair = authority.issue('apiserver', ['IP:127.0.0.1']);
-      const secure = new KubernetesDouble({ cert: pair.cert, key: pair.key });
-      await secure.start();
-      stack.push(() => secure.stop());
-      secure.tokens = ['pod-token'];
-      secure.put('web-1', { service: 'web', namespace: 'own' }, [{ address: '10.0.0.1' }]);
-      await directory.write('token', 'pod-token');
-      await directory.write('namespace', 'own\n');
-      await directory.write('ca.crt', authority.pair.cert);
-      const environment = { KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: String(secure.port) };
-      const sink = await listens({ serviceAccount: directory.path }, environment);
-      expect(hosts(sink)).toEqual(['10.0.0.1 up']);
-      await directory.write('ca.crt', new Authority(directory.path, 'stranger').pair.cert);
-      const stranger = await listens({ serviceAccount: directory.path }, environment);
-      expect(stranger.errors[0]).toMatchObject({ code: 'registry-unreachable' });
-    });
+    it.skipIf(findOpenssl() === null)(
+      'are those of the pod: its token, its namespace, the authority of the server',
+      async () => {
+        const authority = new Authority(directory.path, 'kubernetes');
+        const pair = authority.issue('apiserver', ['IP:127.0.0.1']);
+        const secure = new KubernetesDouble({ cert: pair.cert, key: pair.key });
+        await secure.start();
+        stack.push(() => secure.stop());
+        secure.tokens = ['pod-token'];
+        secure.put('web-1', { service: 'web', namespace: 'own' }, [{ address: '10.0.0.1' }]);
+        await directory.write('token', 'pod-token');
+        await directory.write('namespace', 'own\n');
+        await directory.write('ca.crt', authority.pair.cert);
+        const environment = { KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: String(secure.port) };
+        const sink = await listens({ serviceAccount: directory.path }, environment);
+        expect(hosts(sink)).toEqual(['10.0.0.1 up']);
+        await directory.write('ca.crt', new Authority(directory.path, 'stranger').pair.cert);
+        const stranger = await listens({ serviceAccount: directory.path }, environment);
+        expect(stranger.errors[0]).toMatchObject({ code: 'registry-unreachable' });
+      },
+    );
 
     it.skipIf(findOpenssl() === null)('may be a client certificate in the kubeconfig', async () => {
       const authority = new Authority(directory.path, 'kubernetes');
@@ -366,9 +418,14 @@ describe('the kubernetes registry', () => {
         'certificate-authority-data': data(authority.pair.cert),
         'tls-server-name': 'apiserver.internal',
       };
-      const file = await kubeconfig({ 'client-certificate': client.certFile, 'client-key-data': data(client.key) }, cluster);
+      const file = await kubeconfig(
+        { 'client-certificate': client.certFile, 'client-key-data': data(client.key) },
+        cluster,
+      );
       expect(hosts(await listens({ kubeconfig: file }))).toEqual(['10.0.0.1 up']);
-      expect((await listens({ kubeconfig: await kubeconfig({}, cluster) })).errors[0].code).toBe('registry-unreachable');
+      expect((await listens({ kubeconfig: await kubeconfig({}, cluster) })).errors[0].code).toBe(
+        'registry-unreachable',
+      );
     });
   });
 });
