@@ -1,5 +1,6 @@
 import { Catalog } from '../base/catalog.ts';
 import { consulRegistry } from './consul.ts';
+import { dnsRegistry } from './dns.ts';
 import { embeddedRegistry } from './embedded.ts';
 import { etcdRegistry } from './etcd.ts';
 import { eurekaRegistry } from './eureka.ts';
@@ -21,6 +22,7 @@ export const registries = new Catalog<Registry, RegistryContext>('registry', [
   eurekaRegistry,
   nacosRegistry,
   kubernetesRegistry,
+  dnsRegistry,
   fileRegistry,
   httpRegistry,
 ]);

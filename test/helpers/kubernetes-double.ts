@@ -178,7 +178,7 @@ export class KubernetesDouble {
     else this.#list(response, path[2], url.searchParams);
   }
 
-  #status(response: ServerResponse, status: { readonly code: number }): void {
+  #status(response: ServerResponse, status: { readonly code: number; readonly message: string }): void {
     response.writeHead(status.code, { 'content-type': 'application/json' });
     response.end(JSON.stringify(status));
   }

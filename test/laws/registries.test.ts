@@ -9,6 +9,7 @@ import { registries } from '../../src/discovery/catalog.ts';
 import { RegistryServer } from '../../src/discovery/embedded/server.ts';
 import type { Registry } from '../../src/discovery/registry.ts';
 import { ConsulApp } from '../helpers/consul-app.ts';
+import { DnsDouble } from '../helpers/dns-double.ts';
 import { startEtcdDouble } from '../helpers/etcd-double.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { NacosPeer } from '../helpers/nacos-peer.ts';
@@ -161,6 +162,24 @@ const worlds: Record<string, () => Promise<World>> = {
     return {
       registry,
       change: async () => put(9003),
+      outage: () => server.stop(),
+      async close() {
+        await registry.close();
+        await server.stop();
+      },
+    };
+  },
+  async dns() {
+    const server = new DnsDouble();
+    await server.start();
+    const srv = (port: number) =>
+      ({ type: 'SRV', name: 'web', ttl: 0, data: { port, target: 'a.web', priority: 1, weight: 1 } }) as const;
+    server.records.push(srv(9001), srv(9002), { type: 'A', name: 'a.web', ttl: 0, data: '127.0.0.1' });
+    const settings = { kind: 'dns', resolvers: [server.address], family: 'ipv4', ttl: { min: '200ms' } };
+    const registry = create(settings);
+    return {
+      registry,
+      change: async () => void server.records.push(srv(9003)),
       outage: () => server.stop(),
       async close() {
         await registry.close();
