@@ -50,7 +50,8 @@ const agent = new Agent({ connections: 64, pipelining: 1 });
 stack.defer(() => agent.destroy());
 
 await fill();
-const origin = createServer((_request, response) => response.end('0123456789'.repeat(6))).listen(0, '127.0.0.1');
+const origin = createServer((_request, response) => response.end('0123456789'.repeat(6)));
+await new Promise<void>((resolve) => origin.listen(0, '127.0.0.1', resolve));
 origin.keepAliveTimeout = 65_000;
 stack.defer(() => void origin.close().closeAllConnections());
 const proxy = await startProxy();
@@ -81,7 +82,11 @@ async function register(pool: number, endpoint: number, version: number): Promis
     },
     Check: { CheckID: `service:${id}`, Name: 'alive', Status: 'passing', ServiceID: id },
   };
-  const answer = await request(`${consul.address}/v1/catalog/register`, { method: 'PUT', body: JSON.stringify(body), dispatcher: agent });
+  const answer = await request(`${consul.address}/v1/catalog/register`, {
+    method: 'PUT',
+    body: JSON.stringify(body),
+    dispatcher: agent,
+  });
   const text = await answer.body.text();
   if (answer.statusCode !== 200) throw new Error(`Consul: ${answer.statusCode} ${text}`);
 }
@@ -185,10 +190,14 @@ async function measure(changes: number): Promise<Window> {
 function report(): void {
   const percent = (share: number) => `${(share * 100).toFixed(1)} %`.padStart(8);
   const ms = (value: number) => `${value.toFixed(2)} ms`.padStart(10);
-  console.log(`${POOLS * ENDPOINTS} endpoints in ${POOLS} pools, ${RATE} requests/s, windows of ${SECONDS} s; shares of a core`);
+  console.log(
+    `${POOLS * ENDPOINTS} endpoints in ${POOLS} pools, ${RATE} requests/s, windows of ${SECONDS} s; shares of a core`,
+  );
   console.log('changes/s   control   process        p50        p99   failed');
   for (const { changes, control, process: whole, p50, p99, failed } of windows)
-    console.log(`${String(changes).padStart(9)}  ${percent(control)}  ${percent(whole)} ${ms(p50)} ${ms(p99)} ${String(failed).padStart(8)}`);
+    console.log(
+      `${String(changes).padStart(9)}  ${percent(control)}  ${percent(whole)} ${ms(p50)} ${ms(p99)} ${String(failed).padStart(8)}`,
+    );
   const worst = Math.max(...windows.map(({ control }) => control));
   console.log(`control thread at most ${percent(worst).trim()} of a core; the target is less than ${MOST * 100} %`);
   process.exitCode = worst < MOST ? 0 : 1;

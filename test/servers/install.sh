@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the real servers that test/servers runs against, on Debian 12: nginx, haproxy, wrk and openssl from the machine's own suite, and
-# Consul 1.8.7 from the suite before it (bullseye; the newer ones carry none), ZooKeeper 3.8 and etcd 3.4 from its own suite, these three unpacked into
-# a directory of ours without installing. ZooKeeper needs a Java, which is installed where none is.
+# Consul 1.8.7 from the suite before it (bullseye; the newer ones carry none), ZooKeeper 3.8, etcd 3.4 and NSD (a DNS server) from its own
+# suite, these four unpacked into a directory of ours without installing. ZooKeeper needs a Java, which is installed where none is.
 # Quick when everything is there. EVENKEEL_SERVERS names the directory; a relative one counts from the checkout.
 set -eu
 
@@ -179,10 +179,21 @@ install_etcd() {
   rm -rf "$work"
 }
 
+# With the libraries it needs beyond a bare Debian.
+install_nsd() {
+  [ -x "$servers/nsd/usr/sbin/nsd" ] && return 0
+  command -v nsd >/dev/null 2>&1 && return 0
+  unpack nsd libprotobuf-c1 libfstrm0 libevent-2.1-7
+  rm -rf "$servers/nsd"
+  mv "$work/root" "$servers/nsd"
+  rm -rf "$work"
+}
+
 install_packages
 install_consul
 install_zookeeper
 install_etcd
+install_nsd
 "$servers/consul" version | head -n1
 "$servers/etcd" --version | head -n1
 echo "ZooKeeper in $servers/zookeeper"

@@ -24,7 +24,10 @@ describe('the file registry', () => {
   });
 
   async function told(path: string, ...services: string[]): Promise<RecordingSink[]> {
-    const registry = new FileRegistry({ path }, { name: 'file', clock: systemClock, random: systemRandom, log: () => {} });
+    const registry = new FileRegistry(
+      { path },
+      { name: 'file', clock: systemClock, random: systemRandom, log: () => {} },
+    );
     stack.push(() => registry.close());
     const sinks = services.map((name) => {
       const sink = new RecordingSink();
@@ -38,11 +41,26 @@ describe('the file registry', () => {
   const ports = (sink: RecordingSink) => sink.last?.endpoints.map(({ port }) => port);
 
   it('reads every field an endpoint has in a pool, and how fit it is', async () => {
-    const full = { address: '[fd00::1]:80', weight: 2.5, zone: 'a', backup: true, version: '7', tags: ['x'], metadata: { k: 'v' }, status: 'draining' };
-    const file = await directory.write('services.json', JSON.stringify({ services: { web: [full, { address: 'name.internal:81' }] } }));
+    const full = {
+      address: '[fd00::1]:80',
+      weight: 2.5,
+      zone: 'a',
+      backup: true,
+      version: '7',
+      tags: ['x'],
+      metadata: { k: 'v' },
+      status: 'draining',
+    };
+    const file = await directory.write(
+      'services.json',
+      JSON.stringify({ services: { web: [full, { address: 'name.internal:81' }] } }),
+    );
     const [sink] = await told(file, 'web');
     const { address: _, ...rest } = full;
-    expect(sink.last!.endpoints).toMatchObject([{ ...rest, host: 'fd00::1', port: 80 }, { host: 'name.internal', weight: 1, status: 'up' }]);
+    expect(sink.last!.endpoints).toMatchObject([
+      { ...rest, host: 'fd00::1', port: 80 },
+      { host: 'name.internal', weight: 1, status: 'up' },
+    ]);
   });
 
   it('follows a file that is renamed over, rewritten in two steps, deleted and made again', async () => {
@@ -63,7 +81,10 @@ describe('the file registry', () => {
   it('keeps what it knows while the file is half written or wrong, and says where', async () => {
     const file = await directory.write('services.yaml', yaml([1, 2]));
     const [sink] = await told(file, 'web');
-    await writeFile(file, 'services:\n  web:\n    - { address: "127.0.0.1:1", wieght: 5 }\n    - { address: nonsense }\n');
+    await writeFile(
+      file,
+      'services:\n  web:\n    - { address: "127.0.0.1:1", wieght: 5 }\n    - { address: nonsense }\n',
+    );
     await eventually(() => sink.errors.length === 1);
     expect(sink.errors[0].message.split('\n')).toEqual([
       `${file}:3:33  services.web[0].wieght  unknown key; did you mean "weight"?`,
@@ -81,7 +102,10 @@ describe('the file registry', () => {
 
   it('reads the files of a directory: a list is the service of its name; one wrong file holds up only what it names', async () => {
     await directory.write('d/web.yaml', '- { address: "127.0.0.1:1" }\n');
-    await directory.write('d/more.json', JSON.stringify({ services: { web: [{ address: '127.0.0.1:2' }], api: [{ address: '127.0.0.1:9' }] } }));
+    await directory.write(
+      'd/more.json',
+      JSON.stringify({ services: { web: [{ address: '127.0.0.1:2' }], api: [{ address: '127.0.0.1:9' }] } }),
+    );
     await directory.write('d/notes.txt', 'not for us');
     const [web, api, none] = await told(join(directory.path, 'd'), 'web', 'api', 'none');
     expect([ports(web), ports(api), ports(none)]).toEqual([[1, 2], [9], []]);
@@ -89,7 +113,10 @@ describe('the file registry', () => {
     await eventually(() => expect(ports(web)).toEqual([2, 3]));
     await directory.write('d/web.yaml', '- { address: ');
     await eventually(() => web.errors.length === 1 && none.errors.length === 1);
-    await directory.write('d/more.json', JSON.stringify({ services: { web: [{ address: '127.0.0.1:2' }], api: [{ address: '127.0.0.1:10' }] } }));
+    await directory.write(
+      'd/more.json',
+      JSON.stringify({ services: { web: [{ address: '127.0.0.1:2' }], api: [{ address: '127.0.0.1:10' }] } }),
+    );
     await eventually(() => expect(ports(api)).toEqual([10]));
     expect(api.errors).toEqual([]);
     expect(ports(web)).toEqual([2, 3]);

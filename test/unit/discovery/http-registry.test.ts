@@ -36,8 +36,15 @@ describe('the http registry', () => {
   });
 
   function make(settings: object = {}): Registry {
-    const parsed = registries.schema().parse({ kind: 'http', url: `${address}/all`, interval: '100ms', timeout: '1s', ...settings });
-    const context = { name: 'http', clock: systemClock, random: systemRandom, log: (_level: string, message: string) => void log.push(message) };
+    const parsed = registries
+      .schema()
+      .parse({ kind: 'http', url: `${address}/all`, interval: '100ms', timeout: '1s', ...settings });
+    const context = {
+      name: 'http',
+      clock: systemClock,
+      random: systemRandom,
+      log: (_level: string, message: string) => void log.push(message),
+    };
     const registry = registries.create(parsed, context);
     stack.push(() => registry.close());
     return registry;
@@ -55,7 +62,9 @@ describe('the http registry', () => {
     return sinks;
   }
 
-  const services = (web: readonly number[]) => ({ services: { web: web.map((port) => ({ address: `127.0.0.1:${port}` })) } });
+  const services = (web: readonly number[]) => ({
+    services: { web: web.map((port) => ({ address: `127.0.0.1:${port}` })) },
+  });
   const ports = (sink: RecordingSink) => sink.last?.endpoints.map(({ port }) => port);
 
   it('asks with the ETag of the last answer, and takes 304 for "still true"', async () => {
@@ -92,7 +101,13 @@ describe('the http registry', () => {
   });
 
   it('leaves out records that cannot be read, and no others', async () => {
-    const records = [{ address: '127.0.0.1:1', rack: 5 }, { address: 'x' }, 'y', { address: '127.0.0.1:2', weight: -1 }, { address: '127.0.0.1:3', status: 'down' }];
+    const records = [
+      { address: '127.0.0.1:1', rack: 5 },
+      { address: 'x' },
+      'y',
+      { address: '127.0.0.1:2', weight: -1 },
+      { address: '127.0.0.1:3', status: 'down' },
+    ];
     handle = (_request, response) => void response.end(JSON.stringify({ services: { web: records }, more: true }));
     const [sink] = await told({}, 'web');
     expect(sink.told).toEqual(['1 up 1', '3 down 1']);
@@ -108,19 +123,28 @@ describe('the http registry', () => {
     ['no JSON', 'registry-unreadable', '/all:1:', (response) => response.end('{"services":{')],
     ['too much', 'registry-error', 'answers more than 2000 bytes', (response) => response.end(' '.repeat(2001))],
     ['silence', 'registry-timeout', 'does not answer within 1000 ms', () => {}],
-    ['half an answer', 'registry-unreachable', 'cannot be reached', (response) => response.writeHead(200, { 'content-length': 99 }).end('{', () => response.destroy())],
-  ] as [string, string, string, (response: ServerResponse) => void][])('keeps what it knows through %s', async (_what, code, message, fault) => {
-    let isFaulty = false;
-    handle = (_request, response) => (isFaulty ? fault(response) : void response.end(JSON.stringify(services([1, 2]))));
-    const [sink] = await told({ maxSize: 2000 }, 'web');
-    isFaulty = true;
-    await eventually(() => sink.errors.length > 0);
-    expect(sink.errors[0]).toMatchObject({ code, message: expect.stringContaining(message) });
-    expect(ports(sink)).toEqual([1, 2]);
-    isFaulty = false;
-    const sets = sink.sets.length;
-    await eventually(() => sink.sets.length > sets);
-    expect(sink.sets[sets].suspicion).toBe('after-reconnect');
-    expect(sink.errors).toHaveLength(1);
-  });
+    [
+      'half an answer',
+      'registry-unreachable',
+      'cannot be reached',
+      (response) => response.writeHead(200, { 'content-length': 99 }).end('{', () => response.destroy()),
+    ],
+  ] as [string, string, string, (response: ServerResponse) => void][])(
+    'keeps what it knows through %s',
+    async (_what, code, message, fault) => {
+      let isFaulty = false;
+      handle = (_request, response) =>
+        isFaulty ? fault(response) : void response.end(JSON.stringify(services([1, 2])));
+      const [sink] = await told({ maxSize: 2000 }, 'web');
+      isFaulty = true;
+      await eventually(() => sink.errors.length > 0);
+      expect(sink.errors[0]).toMatchObject({ code, message: expect.stringContaining(message) });
+      expect(ports(sink)).toEqual([1, 2]);
+      isFaulty = false;
+      const sets = sink.sets.length;
+      await eventually(() => sink.sets.length > sets);
+      expect(sink.sets[sets].suspicion).toBe('after-reconnect');
+      expect(sink.errors).toHaveLength(1);
+    },
+  );
 });

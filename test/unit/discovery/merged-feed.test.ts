@@ -34,8 +34,18 @@ describe('MergedFeed', () => {
     const clock = new ManualClock();
     const feed = new MergedFeed({
       policy,
-      feeds: registries.map((registry, i) => (onSet, onState) =>
-        new ServiceFeed({ registry, registryName: `r${i}`, service: { name: 'web', tags: [] }, lastGood: null, clock, log: () => {}, onSet, onState }),
+      feeds: registries.map(
+        (registry, i) => (onSet, onState) =>
+          new ServiceFeed({
+            registry,
+            registryName: `r${i}`,
+            service: { name: 'web', tags: [] },
+            lastGood: null,
+            clock,
+            log: () => {},
+            onSet,
+            onState,
+          }),
       ),
       onSet: (set) => void sets.push(set),
     });
