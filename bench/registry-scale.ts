@@ -46,8 +46,10 @@ await using stack = new AsyncDisposableStack();
 stack.defer(() => rm(directory, { recursive: true, force: true }));
 const consul = await startConsul({ dataDir: join(directory, 'consul') });
 stack.defer(() => consul.stop());
+// Consul refuses the 201st connection of an address, and the proxy takes up to 150.
+const writers = new Agent({ connections: 16, pipelining: 1 });
 const agent = new Agent({ connections: 64, pipelining: 1 });
-stack.defer(() => agent.destroy());
+stack.defer(async () => void (await Promise.all([agent.destroy(), writers.destroy()])));
 
 await fill();
 const origin = createServer((_request, response) => response.end('0123456789'.repeat(6)));
@@ -85,7 +87,7 @@ async function register(pool: number, endpoint: number, version: number): Promis
   const answer = await request(`${consul.address}/v1/catalog/register`, {
     method: 'PUT',
     body: JSON.stringify(body),
-    dispatcher: agent,
+    dispatcher: writers,
   });
   const text = await answer.body.text();
   if (answer.statusCode !== 200) throw new Error(`Consul: ${answer.statusCode} ${text}`);
@@ -116,6 +118,8 @@ async function startProxy() {
   await writeFile(file, JSON.stringify(document));
   const main = new URL('../src/cli/main.ts', import.meta.url).pathname;
   const child = spawn(process.execPath, [main, 'run', '-c', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const killAtExit = () => child.kill('SIGKILL');
+  process.once('exit', killAtExit);
   const [, port, admin] = await new Promise<RegExpExecArray>((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`the proxy ended with ${code}`)));
     child.stdout.on('data', (text: Buffer) => {
