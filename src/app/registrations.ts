@@ -1,7 +1,7 @@
+import { Backoff } from '../base/backoff.ts';
 import { OperationError } from '../base/errors.ts';
 import { formatHostPort, parseHostPort } from '../base/literals.ts';
 import type { Random } from '../base/random.ts';
-import { Backoff } from '../discovery/backoff.ts';
 import type { Registered, Registration, Registry, RegistryContext } from '../discovery/registry.ts';
 import type { ListenerOptions } from '../listener/options.ts';
 

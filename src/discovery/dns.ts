@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { Backoff } from '../base/backoff.ts';
 import type { Kind } from '../base/catalog.ts';
 import { OperationError } from '../base/errors.ts';
 import { duration, hostPort, parseHostPort } from '../base/literals.ts';
 import { jittered } from '../base/random.ts';
-import { Backoff } from './backoff.ts';
 import { cleanSet, fingerprint } from './clean-set.ts';
 import { DnsClient, type DnsServer } from './dns-client.ts';
 import { type DnsFound, DnsLookup, parseDnsService } from './dns-lookup.ts';

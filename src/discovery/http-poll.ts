@@ -1,8 +1,8 @@
 import { Client } from 'undici';
+import { Backoff } from '../base/backoff.ts';
 import { OperationError } from '../base/errors.ts';
 import { jittered, type Random } from '../base/random.ts';
 import type { ClientTls } from '../stores/client-tls.ts';
-import { Backoff } from './backoff.ts';
 
 export interface HttpPollOptions {
   readonly url: string;

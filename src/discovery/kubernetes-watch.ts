@@ -1,7 +1,7 @@
+import { Backoff } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import { OperationError } from '../base/errors.ts';
 import { jittered, type Random } from '../base/random.ts';
-import { Backoff } from './backoff.ts';
 import { type KubernetesApi, KubernetesRefusal } from './kubernetes-api.ts';
 import type { KubernetesSlices } from './kubernetes-slices.ts';
 import { TokenBucket } from './token-bucket.ts';
