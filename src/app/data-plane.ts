@@ -16,6 +16,7 @@ import { type BoundRoute, Http1Engine, type Http1Settings } from '../proxy/http1
 import { UpstreamConnections } from '../proxy/http1/upstream-connections.ts';
 import { Via } from '../proxy/http1/via.ts';
 import { ListenerCells, REASONS } from '../proxy/listener-cells.ts';
+import { Sockets } from '../proxy/sockets.ts';
 import { RouteCells } from '../routing/route-cells.ts';
 import { RouteTable } from '../routing/route-table.ts';
 import { AccessLogBuffer } from '../telemetry/access-log-buffer.ts';
@@ -55,6 +56,7 @@ export class DataPlane {
   readonly #row: number;
   readonly #table: SlotTable;
   readonly #wheel = new TimerWheel(TICK_MS);
+  readonly #sockets = new Sockets();
   readonly #upstreams: UpstreamConnections;
   readonly #dialers: Dialers;
   readonly #poolContext: PoolContext;
@@ -75,7 +77,7 @@ export class DataPlane {
     this.#options = options;
     this.#row = options.row;
     this.#table = new SlotTable(options.rows, options.chunks);
-    this.#upstreams = new UpstreamConnections(options.clock, this.#wheel);
+    this.#upstreams = new UpstreamConnections(options.clock, this.#wheel, this.#sockets);
     this.#dialers = new Dialers(options.clock, (pool, endpoint, reason) =>
       options.post({ kind: 'tls-refused', pool, endpoint, reason }),
     );
@@ -117,6 +119,7 @@ export class DataPlane {
   /** Swaps a document in. What it does not change keeps its state; exchanges that run finish on what they began with. */
   configure(configuration: Configuration): void {
     this.#connectionCeiling = configuration.connections;
+    this.#sockets.use(process.env.EVENKEEL_FAST_PATH !== 'off');
     this.#configurePools(configuration);
     const named = new Set(configuration.listeners.map(({ options }) => options.name));
     for (const one of configuration.listeners) this.#configureListener(one, configuration);
@@ -165,7 +168,7 @@ export class DataPlane {
     const { clock, rows } = this.#options;
     const cells = new ListenerCells(rows, one.cells);
     const access = this.#access(options.name, cells, configuration);
-    const context = { row: this.#row, clock, wheel: this.#wheel, upstreams: this.#upstreams };
+    const context = { row: this.#row, clock, wheel: this.#wheel, upstreams: this.#upstreams, sockets: this.#sockets };
     const engine = new Http1Engine(settings, cells, context, access);
     const listener = new Listener(
       options.name,

@@ -1,6 +1,9 @@
 /** Below this many bytes a loop is faster than a call into native code (about 40 ns). */
 const LOOP_MAX = 40;
 
+/** Views up to this length are made once: messages of one kind have few lengths. */
+const VIEWS = 4096;
+
 /**
  * Puts a message together in one buffer that is used again for every message, then hands out a copy of the right size. Shared by all
  * connections of a thread: what is begun must be taken within the same turn.
@@ -8,6 +11,7 @@ const LOOP_MAX = 40;
 export class ByteWriter {
   #bytes: Buffer;
   #length = 0;
+  readonly #views: (Buffer | undefined)[] = Array.from({ length: VIEWS });
 
   constructor(capacity = 64 * 1024) {
     this.#bytes = Buffer.allocUnsafeSlow(capacity);
@@ -63,9 +67,31 @@ export class ByteWriter {
     return copy;
   }
 
+  /** What was written, where it lies: valid until the next `begin` or `letGo`. */
+  view(): Buffer {
+    const length = this.#length;
+    if (length >= VIEWS) return this.#bytes.subarray(0, length);
+    const known = this.#views[length];
+    if (known !== undefined) return known;
+    const made = this.#bytes.subarray(0, length);
+    this.#views[length] = made;
+    return made;
+  }
+
+  /** Leaves the bytes to who holds `view`, and begins anew. */
+  letGo(): void {
+    this.#use(Buffer.allocUnsafeSlow(this.#bytes.length));
+    this.#length = 0;
+  }
+
+  #use(bytes: Buffer): void {
+    this.#bytes = bytes;
+    this.#views.fill(undefined);
+  }
+
   #grow(needed: number): void {
     const bytes = Buffer.allocUnsafeSlow(Math.max(this.#bytes.length * 2, this.#length + needed));
     this.#bytes.copy(bytes, 0, 0, this.#length);
-    this.#bytes = bytes;
+    this.#use(bytes);
   }
 }

@@ -8,7 +8,12 @@ import { Running } from '../running.ts';
 const checkout = join(import.meta.dirname, '../../..');
 
 /** evenkeel itself, from a checkout: one worker, its defaults, the admin API on. `nodeOptions` go to Node before the program. */
-export function evenkeel(name = 'evenkeel', root = checkout, nodeOptions: readonly string[] = []): Peer {
+export function evenkeel(
+  name = 'evenkeel',
+  root = checkout,
+  nodeOptions: readonly string[] = [],
+  env: Record<string, string> = {},
+): Peer {
   const command = [process.execPath, ...nodeOptions, entryOf(root)];
   return {
     name,
@@ -16,7 +21,7 @@ export function evenkeel(name = 'evenkeel', root = checkout, nodeOptions: readon
     version: () => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version,
     missing: (setting) => (setting.tls === null ? null : refusal(command, setting)),
     start: async (setting) => {
-      const process = Running.start(Core.PROXY, [...command, 'run', '-c', writeDocument(setting)]);
+      const process = Running.start(Core.PROXY, [...command, 'run', '-c', writeDocument(setting)], env);
       const match = await process.printed(/bench on 127\.0\.0\.1:(\d+)/);
       return { process, port: Number(match[1]) };
     },

@@ -5,6 +5,8 @@ import { type HeadLimits, HeadStatus, RequestHead, type ResponseHead } from '../
 import { Method } from '../../wire/http1/method.ts';
 import type { Reason } from '../listener-cells.ts';
 import type { Secured } from '../secured.ts';
+import { SocketReader } from '../socket-reader.ts';
+import { COPY_MAX, SocketWriter } from '../socket-writer.ts';
 import { formatAnswer } from './answer.ts';
 import { writeChunk, writeLastChunk } from './chunk-frame.ts';
 import type { Http1Engine, Http1Settings } from './engine.ts';
@@ -19,8 +21,6 @@ type State = (typeof State)[keyof typeof State];
 
 /** Bytes read ahead while a request is with an endpoint; past it reading stops until the response is through. */
 const READ_AHEAD = 64 * 1024;
-/** Body pieces up to this size are copied behind what is waiting to be written; larger ones are written as they are. */
-const COPY_MAX = 16 * 1024;
 /** After a last response the client's remaining bytes are read and thrown away for this long, so that a reset does not destroy the response. */
 const LINGER_MS = 2000;
 /** How long a client may take to fetch what is left of a last response in our own buffer: two reads at most. */
@@ -43,6 +43,8 @@ export class ClientConnection {
   settings: Http1Settings;
   /** Whether the peer is believed about the client's address. */
   trusted: boolean;
+  readonly #reader: SocketReader;
+  readonly #writer: SocketWriter;
   readonly #exchange: Http1Exchange;
   readonly #timer: WheelTimer;
   #chunked: ChunkedReader | null = null;
@@ -57,7 +59,6 @@ export class ClientConnection {
   #measuredBytes = 0;
   #closeAfter = false;
   #framing: BodyFraming = BodyFraming.NONE;
-  #corked = false;
   /** The Host line that was last found to belong here. */
   #ownHost: Buffer = EMPTY;
 
@@ -72,9 +73,12 @@ export class ClientConnection {
     this.#exchange = new Http1Exchange(this);
     this.#timer = new WheelTimer(() => this.#onTimer());
     this.#touchedMs = engine.context.clock.now();
-    socket.on('data', (bytes: Buffer) => this.#onData(bytes));
+    const { sockets } = engine.context;
+    const isFast = secured === null;
+    this.#reader = new SocketReader(sockets, (bytes) => this.#onData(bytes));
+    this.#reader.open(socket, isFast);
+    this.#writer = new SocketWriter(socket, sockets, isFast, () => this.#onDrain());
     socket.on('end', () => this.#onEnd());
-    socket.on('drain', () => this.#onDrain());
     socket.on('error', () => this.#onClose());
     socket.on('close', () => this.#onClose());
     this.#arm(this.settings.timeouts.head);
@@ -99,6 +103,11 @@ export class ClientConnection {
     if (secured.isMisdirected(host)) return true;
     this.#ownHost = Buffer.from(line);
     return false;
+  }
+
+  /** Reads what this client sends: who holds bytes of it asks here whether they may be taken. */
+  get reader(): SocketReader {
+    return this.#reader;
   }
 
   /** Whether the whole request has been read. */
@@ -137,7 +146,7 @@ export class ClientConnection {
   }
 
   #hold(bytes: Buffer): void {
-    this.#held = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
+    this.#held = this.#held.length === 0 ? Buffer.from(bytes) : Buffer.concat([this.#held, bytes]);
     if (this.#held.length > READ_AHEAD) this.pauseReading();
   }
 
@@ -148,7 +157,7 @@ export class ClientConnection {
       this.#wheel.disarm(this.#timer);
       this.#begin(buf);
     } else if (status === HeadStatus.INCOMPLETE) {
-      this.#held = buf;
+      this.#held = Buffer.from(buf);
       if (this.#state === State.IDLE) this.#arm(this.settings.timeouts.head);
       this.#state = State.HEAD;
     } else {
@@ -175,7 +184,7 @@ export class ClientConnection {
     }
     if (head.chunked) this.#chunkedReader().reset();
     const bodyStart = head.end;
-    if (!hasBody && bodyStart < buf.length) this.#held = buf.subarray(bodyStart);
+    if (!hasBody && bodyStart < buf.length) this.#held = Buffer.from(buf.subarray(bodyStart));
     exchange.begin(buf, !hasBody);
     if (!hasBody || this.#state !== State.BODY) return;
     this.#touchedMs = engine.context.clock.now();
@@ -302,37 +311,36 @@ export class ClientConnection {
     if (ahead.length > 0) this.#exchange.forwarding.onTunnelFromClient(ahead);
   }
 
-  /** Part of the body, without framing. `bytes` may be used by the socket after the call. */
-  writeBody(bytes: Buffer, start: number, end: number): void {
+  /** Part of the body, without framing, just read by `reader`. */
+  writeBody(bytes: Buffer, start: number, end: number, reader: SocketReader): void {
     const writer = this.engine.responseWriter;
     if (end - start <= COPY_MAX) {
       if (this.#framing === BodyFraming.CHUNKED) writeChunk(writer, bytes, start, end);
       else writer.bytes(bytes, start, end);
       return;
     }
-    this.#cork();
     if (this.#framing === BodyFraming.CHUNKED) writer.text(`${(end - start).toString(16)}\r\n`);
-    if (writer.length > 0) this.#write(writer.take());
-    this.#write(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
+    this.#countOut(writer.length + end - start);
+    this.#writer.writeBehind(writer, bytes, start, end, reader);
     if (this.#framing === BodyFraming.CHUNKED) writer.text('\r\n');
   }
 
   /** Writes what was put together since the last flush. */
   flush(): void {
     const writer = this.engine.responseWriter;
-    if (writer.length > 0) this.#write(writer.take());
-    if (this.#corked) {
-      this.#corked = false;
-      this.socket.uncork();
+    if (writer.length > 0) {
+      this.#countOut(writer.length);
+      this.#writer.writeAll(writer);
     }
-    if (this.socket.writableNeedDrain) this.#exchange.forwarding.onClientFull();
+    if (this.#writer.isFull) this.#exchange.forwarding.onClientFull();
   }
 
-  /** Bytes of a tunnel; returns false when the client is behind. */
-  writeTunnel(bytes: Buffer): boolean {
+  /** Bytes of a tunnel, just read by `reader`; returns false when the client is behind. */
+  writeTunnel(bytes: Buffer, reader: SocketReader): boolean {
     this.#touchedMs = this.engine.context.clock.now();
-    this.#write(bytes);
-    return !this.socket.writableNeedDrain;
+    this.#countOut(bytes.length);
+    this.#writer.writeBehind(this.engine.responseWriter, bytes, 0, bytes.length, reader);
+    return !this.#writer.isFull;
   }
 
   /** The response is whole. The exchange is over and reset; the next request may begin. */
@@ -354,7 +362,8 @@ export class ClientConnection {
       close: this.#closeAfter,
       keepAliveHttp10: head.minor === 0,
     });
-    this.#write(bytes);
+    this.#countOut(bytes.length);
+    this.#writer.write(bytes);
   }
 
   /** The exchange is over: goes on with the next request, or ends the connection. */
@@ -370,7 +379,7 @@ export class ClientConnection {
     this.#touchedMs = this.engine.context.clock.now();
     this.#arm(this.settings.timeouts.idle);
     // A client that leaves its responses unread gets no further one: they would pile up here.
-    if (this.socket.writableNeedDrain) return this.pauseReading();
+    if (this.#writer.isFull) return this.pauseReading();
     this.resumeReading();
     // A pipelined request waits for the next tick: the read that ended this exchange is still being handled.
     if (this.#held.length > 0) process.nextTick(() => this.#readAhead());
@@ -432,16 +441,9 @@ export class ClientConnection {
     this.resumeReading();
   }
 
-  #cork(): void {
-    if (this.#corked) return;
-    this.#corked = true;
-    this.socket.cork();
-  }
-
-  #write(bytes: Buffer): void {
-    this.engine.cells.bytesOut(this.engine.context.row, bytes.length);
-    this.#exchange.bytesOut += bytes.length;
-    this.socket.write(bytes);
+  #countOut(bytes: number): void {
+    this.engine.cells.bytesOut(this.engine.context.row, bytes);
+    this.#exchange.bytesOut += bytes;
   }
 
   get #wheel() {

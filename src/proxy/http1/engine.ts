@@ -9,6 +9,7 @@ import type { AccessSink } from '../access-sink.ts';
 import { ByteWriter } from '../byte-writer.ts';
 import type { ListenerCells } from '../listener-cells.ts';
 import type { Secured } from '../secured.ts';
+import type { Sockets } from '../sockets.ts';
 import { formatAnswer } from './answer.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { UpstreamConnections } from './upstream-connections.ts';
@@ -59,6 +60,7 @@ export interface EngineContext {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly upstreams: UpstreamConnections;
+  readonly sockets: Sockets;
 }
 
 /** What a refused connection may take to fetch its answer and leave. */

@@ -95,7 +95,7 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
     body.keep(bytes, start, end);
     if (upstream !== null && this.#sent) {
       if (body.replayable && body.keptBytes > REPLAY_MAX) body.dropKept();
-      const full = !body.write(this.#engine.requestWriter, upstream.socket, bytes, start, end);
+      const full = !body.write(this.#engine.requestWriter, upstream.writer, bytes, start, end, this.#client.reader);
       if (full) this.#client.pauseReading();
     } else if (body.keptBytes > REPLAY_MAX) {
       this.#client.pauseReading();
@@ -107,7 +107,7 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
     this.#requestDoneMs = this.#engine.context.clock.now();
     const upstream = this.#upstream;
     if (upstream === null || !this.#sent) return;
-    this.#body.writeEnd(this.#engine.requestWriter, upstream.socket);
+    this.#body.writeEnd(this.#engine.requestWriter, upstream.writer);
     if (upstream.connected && !this.responded) this.#armResponse();
   }
 
@@ -200,7 +200,7 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
       via: client.settings.via?.line(client.head.minor) ?? null,
       edits: this.#exchange.requestEdits,
     });
-    const full = !this.#body.writeKept(writer, upstream.socket);
+    const full = !this.#body.writeKept(writer, upstream.writer);
     if (this.#body.keptBytes > REPLAY_MAX) this.#body.dropKept();
     if (full && !this.#body.complete) client.pauseReading();
     else client.resumeReading();
@@ -275,7 +275,7 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
 
   onResponseBody(bytes: Buffer, start: number, end: number): void {
     this.#touchedMs = this.#engine.context.clock.now();
-    this.#client.writeBody(bytes, start, end);
+    this.#client.writeBody(bytes, start, end, (this.#upstream as UpstreamConnection).reader);
   }
 
   onReadDone(): void {
@@ -288,7 +288,7 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
     this.#upstream = null;
     this.#client.endResponse(trailers);
     // A request that is still on its way would stand before the next one.
-    if (reusable && this.#body.complete && upstream.socket.writableLength === 0)
+    if (reusable && this.#body.complete && upstream.writer.isEmpty)
       this.#engine.context.upstreams.put(upstream, pool.options.timeouts.idle ?? Infinity);
     else upstream.destroy();
     pool.release(this.#endpoint as Endpoint, this.#outcome, this.responseMs);
@@ -333,11 +333,14 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
 
   onTunnelFromClient(bytes: Buffer): void {
     const upstream = this.#upstream;
-    if (upstream !== null && !upstream.socket.write(bytes)) this.#client.pauseReading();
+    if (upstream === null) return;
+    upstream.writer.writeBehind(this.#engine.requestWriter, bytes, 0, bytes.length, this.#client.reader);
+    if (upstream.writer.isFull) this.#client.pauseReading();
   }
 
   onTunnelBytes(bytes: Buffer): void {
-    if (!this.#client.writeTunnel(bytes)) this.#upstream?.socket.pause();
+    const upstream = this.#upstream as UpstreamConnection;
+    if (!this.#client.writeTunnel(bytes, upstream.reader)) upstream.socket.pause();
   }
 
   onTunnelEnd(): void {

@@ -10,6 +10,8 @@ import { HeaderEdits } from './header-edits.ts';
 import { MaxForwards, maxForwards, OPTIONS_HERE, traceHere } from './max-forwards.ts';
 import { NO_BYTES, RequestView } from './request-view.ts';
 
+/** Room for a head that a connection keeps between requests. */
+const HEAD_KEPT = 4096;
 /** Status counted for a client that left before its response began (as nginx). */
 const CLIENT_GONE = 499;
 
@@ -34,6 +36,8 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
   #route: BoundRoute | null = null;
   #stage = 0;
   #waitsForStage = false;
+  /** A copy of the head, in memory that is used again. */
+  #head: Buffer = NO_BYTES;
 
   constructor(client: ClientConnection) {
     super(client.head);
@@ -62,6 +66,14 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     this.#route = settings.routes[route.index];
     if (this.#route.stages.length > 0) this.#runStages();
     else this.#forward();
+    if (this.#active) this.#keepHead(buf, head.end);
+  }
+
+  /** The head is looked at until the exchange ends; the buffer it was read to is not ours. */
+  #keepHead(buf: Buffer, end: number): void {
+    if (this.#head.length < end) this.#head = Buffer.allocUnsafe(end);
+    buf.copy(this.#head, 0, 0, end);
+    this.bytes = this.#head;
   }
 
   /** RFC 9110 §7.6.2: a hop less for who comes next; answers when there is none left. */
@@ -180,6 +192,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     this.forwarding.reset();
     this.#active = false;
     this.bytes = NO_BYTES;
+    if (this.#head.length > HEAD_KEPT) this.#head = NO_BYTES;
     this.#route = null;
     this.#stage = 0;
     this.#waitsForStage = false;

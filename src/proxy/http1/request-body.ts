@@ -1,11 +1,10 @@
-import type { Socket } from 'node:net';
 import type { ByteWriter } from '../byte-writer.ts';
+import type { SocketReader } from '../socket-reader.ts';
+import { COPY_MAX, type SocketWriter } from '../socket-writer.ts';
 import { writeChunk, writeLastChunk } from './chunk-frame.ts';
 
 /** A request body up to this size can be sent again to another endpoint, and waits here while no endpoint is connected. */
 export const REPLAY_MAX = 64 * 1024;
-/** Pieces up to this size are copied into one write. */
-const COPY_MAX = 16 * 1024;
 
 /**
  * The body of one request on its way to an endpoint: written in the client's framing, kept for another attempt while it is small.
@@ -38,7 +37,7 @@ export class RequestBody {
   /** Keeps a piece that came before an endpoint can take it, or for another attempt. */
   keep(bytes: Buffer, start: number, end: number): void {
     if (!this.replayable || end === start) return;
-    this.#pieces.push(bytes.subarray(start, end));
+    this.#pieces.push(Buffer.copyBytesFrom(bytes, start, end - start));
     this.#keptBytes += end - start;
   }
 
@@ -55,33 +54,40 @@ export class RequestBody {
   }
 
   /** Writes what is kept behind the request head in `writer`; with the end when it is complete. Returns false when the socket is full. */
-  writeKept(writer: ByteWriter, socket: Socket): boolean {
-    for (const piece of this.#pieces) this.#write(writer, socket, piece, 0, piece.length);
+  writeKept(writer: ByteWriter, socket: SocketWriter): boolean {
+    for (const piece of this.#pieces) {
+      if (this.#chunked) writeChunk(writer, piece, 0, piece.length);
+      else writer.piece(piece);
+    }
     if (this.complete && this.#chunked) writeLastChunk(writer, this.#trailers);
-    return socket.write(writer.take());
+    socket.writeAll(writer);
+    return !socket.isFull;
   }
 
-  /** Writes one piece. Returns false when the socket is full. */
-  write(writer: ByteWriter, socket: Socket, bytes: Buffer, start: number, end: number): boolean {
-    this.#write(writer, socket, bytes, start, end);
-    return writer.length === 0 ? !socket.writableNeedDrain : socket.write(writer.take());
-  }
-
-  writeEnd(writer: ByteWriter, socket: Socket): void {
-    if (!this.#chunked) return;
-    writeLastChunk(writer, this.#trailers);
-    socket.write(writer.take());
-  }
-
-  #write(writer: ByteWriter, socket: Socket, bytes: Buffer, start: number, end: number): void {
+  /** Writes one piece, just read by `reader`. Returns false when the socket is full. */
+  write(
+    writer: ByteWriter,
+    socket: SocketWriter,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    reader: SocketReader,
+  ): boolean {
     if (end - start <= COPY_MAX) {
       if (this.#chunked) writeChunk(writer, bytes, start, end);
       else writer.bytes(bytes, start, end);
-      return;
+    } else {
+      if (this.#chunked) writer.text(`${(end - start).toString(16)}\r\n`);
+      socket.writeBehind(writer, bytes, start, end, reader);
+      if (this.#chunked) writer.text('\r\n');
     }
-    if (this.#chunked) writer.text(`${(end - start).toString(16)}\r\n`);
-    if (writer.length > 0) socket.write(writer.take());
-    socket.write(bytes.subarray(start, end));
-    if (this.#chunked) writer.text('\r\n');
+    if (writer.length > 0) socket.writeAll(writer);
+    return !socket.isFull;
+  }
+
+  writeEnd(writer: ByteWriter, socket: SocketWriter): void {
+    if (!this.#chunked) return;
+    writeLastChunk(writer, this.#trailers);
+    socket.writeAll(writer);
   }
 }

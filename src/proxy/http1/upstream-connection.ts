@@ -4,6 +4,9 @@ import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { ChunkedReader, ChunkedStatus } from '../../wire/http1/chunked-reader.ts';
 import { HeadStatus, ResponseHead } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
+import { MUCH, SocketReader } from '../socket-reader.ts';
+import { SocketWriter } from '../socket-writer.ts';
+import type { Sockets } from '../sockets.ts';
 import type { UpstreamDialer } from './upstream-dialer.ts';
 
 /** How an upstream connection failed the exchange that uses it. */
@@ -48,6 +51,9 @@ export class UpstreamConnection {
   readonly endpoint: Endpoint;
   readonly dialer: UpstreamDialer;
   readonly socket: Socket;
+  /** Who holds bytes of a response asks here whether they may be taken. */
+  readonly reader: SocketReader;
+  readonly writer: SocketWriter;
   /** Whether it has carried an exchange before the present one. */
   reused = false;
   connected = false;
@@ -72,8 +78,14 @@ export class UpstreamConnection {
   #keepAlive = false;
 
   /** `onIdleEnd` is called once when the connection ends or times out while idle. */
-  constructor(endpoint: Endpoint, dialer: UpstreamDialer, onIdleEnd: (connection: UpstreamConnection) => void) {
-    const { socket, transport } = dialer.dial(endpoint);
+  constructor(
+    endpoint: Endpoint,
+    dialer: UpstreamDialer,
+    sockets: Sockets,
+    onIdleEnd: (connection: UpstreamConnection) => void,
+  ) {
+    this.reader = new SocketReader(sockets, (bytes) => this.#onData(bytes));
+    const { socket, transport } = dialer.dial(endpoint, this.reader);
     this.endpoint = endpoint;
     this.dialer = dialer;
     this.socket = socket;
@@ -81,9 +93,8 @@ export class UpstreamConnection {
     this.#onIdleEnd = onIdleEnd;
     this.idleTimer = new WheelTimer(() => this.#endIdle());
     socket.on(dialer.readyEvent, () => this.#onConnect());
-    socket.on('data', (bytes: Buffer) => this.#onData(bytes));
     socket.on('end', () => this.#onEnd());
-    socket.on('drain', () => this.#owner?.onUpstreamDrain());
+    this.writer = new SocketWriter(socket, sockets, socket === transport, () => this.#owner?.onUpstreamDrain());
     socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
     socket.on('close', () => this.#onClose());
   }
@@ -160,7 +171,7 @@ export class UpstreamConnection {
     }
     const handled = this.#consume(buffer, owner);
     if (this.#owner === owner && this.#phase !== Phase.IDLE && this.#phase !== Phase.CLOSED) {
-      if (handled < buffer.length) this.#held = buffer.subarray(handled);
+      if (handled < buffer.length) this.#held = Buffer.from(buffer.subarray(handled));
     }
     owner.onReadDone();
   }
@@ -210,6 +221,7 @@ export class UpstreamConnection {
     const phase = this.#bodyPhase(head);
     if (!owner.onResponseHead(head, buffer) || this.#owner !== owner) return end;
     this.#phase = phase;
+    if (this.#remaining > MUCH) this.reader.expectMuch();
     if (phase === Phase.LENGTH && this.#remaining === 0) this.#finish('', end === buffer.length, owner);
     return end;
   }

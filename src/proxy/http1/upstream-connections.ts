@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
+import type { Sockets } from '../sockets.ts';
 import { UpstreamConnection } from './upstream-connection.ts';
 import type { UpstreamDialer } from './upstream-dialer.ts';
 
@@ -15,12 +16,14 @@ const ANNOUNCED_MARGIN_MS = 1000;
 export class UpstreamConnections {
   readonly #clock: Clock;
   readonly #wheel: TimerWheel;
+  readonly #sockets: Sockets;
   readonly #idle = new Map<Endpoint, UpstreamConnection[]>();
   readonly #onIdleEnd = (connection: UpstreamConnection): void => this.#drop(connection);
 
-  constructor(clock: Clock, wheel: TimerWheel) {
+  constructor(clock: Clock, wheel: TimerWheel, sockets: Sockets) {
     this.#clock = clock;
     this.#wheel = wheel;
+    this.#sockets = sockets;
   }
 
   /** The connection to this endpoint that was used last, or null. `repeatable`: the request may be sent again if the connection turns out dead. */
@@ -36,7 +39,7 @@ export class UpstreamConnections {
 
   /** Opens a connection; its owner hears `onConnected` or `onFailed`. Bytes written before that are sent when it is open. */
   dial(endpoint: Endpoint, dialer: UpstreamDialer): UpstreamConnection {
-    return new UpstreamConnection(endpoint, dialer, this.#onIdleEnd);
+    return new UpstreamConnection(endpoint, dialer, this.#sockets, this.#onIdleEnd);
   }
 
   /** Ends the idle connections that a dialer opened which is no more in use. */

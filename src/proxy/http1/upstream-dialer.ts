@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext } from 'node:tls';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { type EndpointTls, identityOf, secureContextOf } from '../../endpoint/endpoint-tls.ts';
+import type { SocketReader } from '../socket-reader.ts';
 
 /** A connection that is being opened. */
 export interface Dialled {
@@ -16,7 +17,8 @@ export interface UpstreamDialer {
   readonly readyEvent: 'connect' | 'secureConnect';
   /** Another has taken its place: its connections carry no further request. */
   retired: boolean;
-  dial(endpoint: Endpoint): Dialled;
+  /** `reader` gets what comes. */
+  dial(endpoint: Endpoint, reader: SocketReader): Dialled;
 }
 
 /** Plain TCP. */
@@ -24,8 +26,8 @@ export class PlainDialer implements UpstreamDialer {
   readonly readyEvent = 'connect';
   retired = false;
 
-  dial({ spec: { host, port } }: Endpoint): Dialled {
-    const socket = connect({ host, port, noDelay: true });
+  dial({ spec: { host, port } }: Endpoint, { onread }: SocketReader): Dialled {
+    const socket = connect({ host, port, noDelay: true, onread });
     return { socket, transport: socket };
   }
 }
@@ -46,7 +48,7 @@ export class TlsDialer implements UpstreamDialer {
     this.#context = secureContextOf(tls);
   }
 
-  dial(endpoint: Endpoint): Dialled {
+  dial(endpoint: Endpoint, reader: SocketReader): Dialled {
     const { host, port } = endpoint.spec;
     const transport = connect({ host, port, noDelay: true });
     const socket = connectTls({
@@ -57,6 +59,8 @@ export class TlsDialer implements UpstreamDialer {
       ALPNProtocols: ['http/1.1'],
       session: this.#sessions.get(endpoint),
     });
+    // `onread` is not for a TLS socket above one that is there already.
+    reader.listen(socket);
     let isReady = false;
     let session: Buffer | undefined;
     // A session may come before its endpoint is verified: it counts only afterwards, for a resumed one is not verified again.

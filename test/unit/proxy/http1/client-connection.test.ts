@@ -7,6 +7,7 @@ import { type Exchange, type Middleware, Verdict } from '../../../../src/middlew
 import { Http1Engine, type Http1Settings } from '../../../../src/proxy/http1/engine.ts';
 import { UpstreamConnections } from '../../../../src/proxy/http1/upstream-connections.ts';
 import { ListenerCells } from '../../../../src/proxy/listener-cells.ts';
+import { Sockets } from '../../../../src/proxy/sockets.ts';
 import { routeOptions } from '../../../../src/routing/options.ts';
 import { RouteCells } from '../../../../src/routing/route-cells.ts';
 import { RouteTable } from '../../../../src/routing/route-table.ts';
@@ -58,7 +59,8 @@ describe('a client connection', () => {
         trailers: 16_384,
       },
     };
-    const context = { row: 1, clock, wheel, upstreams: new UpstreamConnections(clock, wheel) };
+    const sockets = new Sockets();
+    const context = { row: 1, clock, wheel, sockets, upstreams: new UpstreamConnections(clock, wheel, sockets) };
     engine = new Http1Engine(settings, cells, context, null);
     server = createServer({ allowHalfOpen: true }, (socket) => {
       accepted.push(socket);

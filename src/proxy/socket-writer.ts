@@ -1,0 +1,128 @@
+import type { Socket } from 'node:net';
+import type { ByteWriter } from './byte-writer.ts';
+import type { DirectHandle, PrivateSockets } from './private-sockets.ts';
+import type { SocketReader } from './socket-reader.ts';
+import type { Sockets } from './sockets.ts';
+
+/** Pieces up to this size are copied behind what is waiting to be written; larger ones are written as they are. */
+export const COPY_MAX = 16 * 1024;
+/** Bytes waiting for the kernel from which on a socket is full: what Node's own streams have. */
+const FULL_BYTES = 64 * 1024;
+
+/**
+ * Writes one socket: at once what the kernel takes, the rest when it can. One per connection; the end and the reset stay with the socket. Nothing
+ * else may write to it.
+ */
+export class SocketWriter {
+  readonly #socket: Socket;
+  readonly #fast: PrivateSockets | null;
+  readonly #onDrain: () => void;
+  /** Null as long as writes go through the stream. */
+  #handle: DirectHandle | null = null;
+  /** Bytes, and writes, that the handle has not got rid of. */
+  #waiting = 0;
+  #writes = 0;
+  #wasFull = false;
+
+  /** `isFast`: by private means where they are to be had. `onDrain` is called when a socket that was full is empty. */
+  constructor(socket: Socket, sockets: Sockets, isFast: boolean, onDrain: () => void) {
+    this.#socket = socket;
+    this.#fast = isFast ? sockets.fast : null;
+    this.#onDrain = onDrain;
+    socket.on('drain', onDrain);
+  }
+
+  /** Whether so much waits that no more should be written before `onDrain`. */
+  get isFull(): boolean {
+    return this.#wasFull || this.#socket.writableNeedDrain;
+  }
+
+  /** Whether everything was handed to the kernel. */
+  get isEmpty(): boolean {
+    return this.#writes === 0 && this.#socket.writableLength === 0;
+  }
+
+  /** Writes bytes that nobody changes afterwards. */
+  write(bytes: Buffer): void {
+    if (this.#isDirect()) this.#direct(bytes);
+    else this.#socket.write(bytes);
+  }
+
+  /** Writes what was put together, and begins anew. */
+  writeAll(writer: ByteWriter): void {
+    if (this.#writes > 0 || !this.#isDirect()) this.write(writer.take());
+    else if (!this.#direct(writer.view())) writer.letGo();
+    else writer.begin();
+  }
+
+  /** Writes what was put together and bytes[start, end) behind it, which were just read by `reader`. */
+  writeBehind(writer: ByteWriter, bytes: Buffer, start: number, end: number, reader: SocketReader): void {
+    if (end - start <= COPY_MAX) {
+      writer.bytes(bytes, start, end);
+      return this.writeAll(writer);
+    }
+    const isKept = reader.isTakeable;
+    const body = isKept ? bytes.subarray(start, end) : Buffer.copyBytesFrom(bytes, start, end - start);
+    if (this.#isDirect()) {
+      const isDone = writer.length === 0 ? this.#direct(body) : this.#directBoth(writer.take(), body);
+      if (!isDone && isKept) reader.take();
+      return;
+    }
+    if (writer.length > 0) {
+      this.#socket.cork();
+      this.#socket.write(writer.take());
+      this.#socket.write(body);
+      this.#socket.uncork();
+    } else {
+      this.#socket.write(body);
+    }
+    if (isKept && this.#socket.writableLength > 0) reader.take();
+  }
+
+  /** What the stream took before is written first. */
+  #isDirect(): boolean {
+    if (this.#handle !== null) return true;
+    if (this.#fast === null || this.#socket.connecting || this.#socket.writableLength > 0) return false;
+    this.#handle = this.#fast.handleOf(this.#socket);
+    return this.#handle !== null;
+  }
+
+  /** Returns whether the kernel took it all, or never will. */
+  #direct(bytes: Buffer): boolean {
+    const write = (this.#handle as DirectHandle).writeBuffer(null, bytes);
+    if (write === 0) return true;
+    return this.#settle(write, bytes, bytes.length);
+  }
+
+  #directBoth(first: Buffer, second: Buffer): boolean {
+    const both = [first, second];
+    const write = (this.#handle as DirectHandle).writev(null, both, true);
+    if (write === 0) return true;
+    return this.#settle(write, both, first.length + second.length);
+  }
+
+  #settle(write: ReturnType<DirectHandle['writeBuffer']>, held: unknown, length: number): boolean {
+    if (typeof write === 'number') {
+      this.#socket.destroy();
+      return true;
+    }
+    this.#writes++;
+    this.#waiting += length;
+    if (this.#waiting >= FULL_BYTES) this.#wasFull = true;
+    const isUnderWay = (this.#fast as PrivateSockets).isUnderWay(write, held, (status) => this.#done(status, length));
+    if (!isUnderWay) this.#socket.destroy();
+    return !isUnderWay;
+  }
+
+  #done(status: number, length: number): void {
+    this.#writes--;
+    this.#waiting -= length;
+    if (this.#socket.destroyed) return;
+    if (status < 0) {
+      this.#socket.destroy();
+    } else if (this.#writes === 0 && this.#wasFull) {
+      this.#wasFull = false;
+      this.#onDrain();
+    }
+  }
+}
