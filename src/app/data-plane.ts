@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { parseHostPort } from '../base/literals.ts';
 import type { Random } from '../base/random.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
+import { TurnClock } from '../base/turn-clock.ts';
 import type { EndpointDelta } from '../endpoint/delta.ts';
 import { PoolWords } from '../endpoint/pool-words.ts';
 import { SlotTable } from '../endpoint/slots.ts';
@@ -56,7 +57,8 @@ export class DataPlane {
   readonly #row: number;
   readonly #table: SlotTable;
   readonly #wheel = new TimerWheel(TICK_MS);
-  readonly #sockets = new Sockets();
+  readonly #clock: TurnClock;
+  readonly #sockets: Sockets;
   readonly #upstreams: UpstreamConnections;
   readonly #dialers: Dialers;
   readonly #poolContext: PoolContext;
@@ -77,7 +79,9 @@ export class DataPlane {
     this.#options = options;
     this.#row = options.row;
     this.#table = new SlotTable(options.rows, options.chunks);
-    this.#upstreams = new UpstreamConnections(options.clock, this.#wheel, this.#sockets);
+    this.#clock = new TurnClock(options.clock);
+    this.#sockets = new Sockets(this.#clock);
+    this.#upstreams = new UpstreamConnections(this.#clock, this.#wheel, this.#sockets);
     this.#dialers = new Dialers(options.clock, (pool, endpoint, reason) =>
       options.post({ kind: 'tls-refused', pool, endpoint, reason }),
     );
@@ -87,9 +91,9 @@ export class DataPlane {
   }
 
   #makePoolContext(): PoolContext {
-    const { worker, workers, clock, random, post } = this.#options;
+    const { worker, workers, random, post } = this.#options;
     return {
-      clock,
+      clock: this.#clock,
       random,
       worker,
       workers,
@@ -119,7 +123,7 @@ export class DataPlane {
   /** Swaps a document in. What it does not change keeps its state; exchanges that run finish on what they began with. */
   configure(configuration: Configuration): void {
     this.#connectionCeiling = configuration.connections;
-    this.#sockets.use(process.env.EVENKEEL_FAST_PATH !== 'off');
+    this.#sockets.use(configuration.fastPath);
     this.#configurePools(configuration);
     const named = new Set(configuration.listeners.map(({ options }) => options.name));
     for (const one of configuration.listeners) this.#configureListener(one, configuration);
@@ -165,10 +169,16 @@ export class DataPlane {
       known.engine.access = known.access;
       return;
     }
-    const { clock, rows } = this.#options;
+    const { rows } = this.#options;
     const cells = new ListenerCells(rows, one.cells);
     const access = this.#access(options.name, cells, configuration);
-    const context = { row: this.#row, clock, wheel: this.#wheel, upstreams: this.#upstreams, sockets: this.#sockets };
+    const context = {
+      row: this.#row,
+      clock: this.#clock,
+      wheel: this.#wheel,
+      upstreams: this.#upstreams,
+      sockets: this.#sockets,
+    };
     const engine = new Http1Engine(settings, cells, context, access);
     const listener = new Listener(
       options.name,

@@ -30,6 +30,7 @@ export class Tried {
   }
 
   clear(): void {
-    this.#endpoints.length = 0;
+    // Setting the length is a call into the engine, and most requests fail on none.
+    if (this.#endpoints.length > 0) this.#endpoints.length = 0;
   }
 }

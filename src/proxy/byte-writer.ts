@@ -56,7 +56,13 @@ export class ByteWriter {
 
   /** Writes a non-negative integer in the given base (10 or 16). */
   number(value: number, base: 10 | 16): void {
-    this.text(value.toString(base));
+    // A status: no string is made.
+    if (base === 16 || value < 100 || value > 999) return this.text(value.toString(base));
+    if (this.#length + 3 > this.#bytes.length) this.#grow(3);
+    const tens = (value / 10) | 0;
+    this.#bytes[this.#length++] = 0x30 + ((value / 100) | 0);
+    this.#bytes[this.#length++] = 0x30 + (tens % 10);
+    this.#bytes[this.#length++] = 0x30 + (value % 10);
   }
 
   /** A copy of what was written; the writer is empty afterwards. */

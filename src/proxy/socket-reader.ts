@@ -12,6 +12,7 @@ export const MUCH = 16 * 1024;
  */
 export class SocketReader {
   readonly #sockets: Sockets;
+  readonly #buffers: ReadBuffers;
   readonly #onBytes: (bytes: Buffer) => void;
   /** Set where reads go to a buffer by private means. */
   #socket: Socket | null = null;
@@ -23,6 +24,7 @@ export class SocketReader {
 
   constructor(sockets: Sockets, onBytes: (bytes: Buffer) => void) {
     this.#sockets = sockets;
+    this.#buffers = sockets.buffers;
     this.#onBytes = onBytes;
   }
 
@@ -42,7 +44,7 @@ export class SocketReader {
   /** Reads by `data` events: a buffer for every read. */
   listen(socket: Socket): void {
     this.#isOurs = true;
-    socket.on('data', this.#onBytes);
+    socket.on('data', (bytes: Buffer) => this.#hand(bytes));
   }
 
   #attach(socket: Socket, handle: DirectHandle): void {
@@ -67,22 +69,28 @@ export class SocketReader {
     this.#own = null;
   }
 
-  get #buffers(): ReadBuffers {
-    return this.#sockets.buffers;
-  }
-
   #onRead(count: number): true {
     const own = this.#own;
     if (count > MUCH) this.expectMuch();
     else if (own !== null) this.#wantsOwn = false;
     if (own === null) {
-      this.#onBytes(this.#buffers.view(count));
+      this.#hand(this.#buffers.view(count));
     } else {
       this.#isOurs = true;
-      this.#onBytes(own.subarray(0, count));
+      this.#hand(own.subarray(0, count));
       this.#isOurs = false;
     }
     return true;
+  }
+
+  #hand(bytes: Buffer): void {
+    const { clock } = this.#sockets;
+    clock.freeze();
+    try {
+      this.#onBytes(bytes);
+    } finally {
+      clock.go();
+    }
   }
 
   readonly #next = (): Buffer => {

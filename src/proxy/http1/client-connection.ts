@@ -154,7 +154,7 @@ export class ClientConnection {
     if (this.#state === State.IDLE && this.settings !== this.engine.settings) this.#takeSettings();
     const status = this.head.read(buf, 0, buf.length);
     if (status === HeadStatus.COMPLETE) {
-      this.#wheel.disarm(this.#timer);
+      this.engine.context.wheel.disarm(this.#timer);
       this.#begin(buf);
     } else if (status === HeadStatus.INCOMPLETE) {
       this.#held = Buffer.from(buf);
@@ -252,7 +252,7 @@ export class ClientConnection {
 
   #bodyDone(bytes: Buffer, end: number): void {
     this.#state = State.WAITING;
-    this.#wheel.disarm(this.#timer);
+    this.engine.context.wheel.disarm(this.#timer);
     if (end < bytes.length) this.#hold(bytes.subarray(end));
   }
 
@@ -370,7 +370,7 @@ export class ClientConnection {
   exchangeEnded(): void {
     if (this.#state === State.CLOSED) return;
     if (this.#state !== State.WAITING) this.#closeAfter = true;
-    this.#wheel.disarm(this.#timer);
+    this.engine.context.wheel.disarm(this.#timer);
     if (this.#closeAfter) {
       this.#linger();
       return;
@@ -446,13 +446,9 @@ export class ClientConnection {
     this.#exchange.bytesOut += bytes;
   }
 
-  get #wheel() {
-    return this.engine.context.wheel;
-  }
-
   #arm(ms: number): void {
-    if (ms > 0) this.#wheel.arm(this.#timer, ms);
-    else this.#wheel.disarm(this.#timer);
+    if (ms > 0) this.engine.context.wheel.arm(this.#timer, ms);
+    else this.engine.context.wheel.disarm(this.#timer);
   }
 
   #onTimer(): void {
@@ -535,7 +531,7 @@ export class ClientConnection {
   #close(): void {
     if (this.#state === State.CLOSED) return;
     this.#state = State.CLOSED;
-    this.#wheel.disarm(this.#timer);
+    this.engine.context.wheel.disarm(this.#timer);
     this.engine.closed(this);
   }
 }

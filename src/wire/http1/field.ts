@@ -127,10 +127,10 @@ export function fieldOf(buf: Uint8Array, start: number, end: number): Field {
   if (((lengthsByFirst[buf[start]] >>> (length < 31 ? length : 31)) & 1) === 0) return Field.OTHER;
   const first = FOLDED[buf[start]];
   const slot = slotOf(length, first, FOLDED[buf[end - 2]]);
-  if (slotLength[slot] === length && foldsTo(buf, start, slotName, slot * STRIDE, length)) {
+  if (slotLength[slot] === length) {
     const field = slotField[slot] as Field;
-    if (!hasUnderscore(buf, start, end)) return field;
-    return OWNED[field] === 1 ? Field.LOOKALIKE : Field.OTHER;
+    if (isName(buf, start, slotName, slot * STRIDE, length)) return field;
+    if (foldsTo(buf, start, slotName, slot * STRIDE, length)) return OWNED[field] === 1 ? Field.LOOKALIKE : Field.OTHER;
   }
   return first === X ? prefixedField(buf, start, length) : Field.OTHER;
 }
@@ -141,6 +141,11 @@ function prefixedField(buf: Uint8Array, start: number, length: number): Field {
   if (length > FORWARDED_PREFIX.length && foldsTo(buf, start, FORWARDED_PREFIX, 0, FORWARDED_PREFIX.length))
     return hasUnderscore(buf, start, start + FORWARDED_PREFIX.length) ? Field.LOOKALIKE : Field.X_FORWARDED_MORE;
   return Field.OTHER;
+}
+
+function isName(buf: Uint8Array, start: number, name: Uint8Array, nameStart: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (TOKEN[buf[start + i]] !== name[nameStart + i]) return false;
+  return true;
 }
 
 function foldsTo(buf: Uint8Array, start: number, name: Uint8Array, nameStart: number, length: number): boolean {

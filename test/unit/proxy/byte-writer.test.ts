@@ -36,3 +36,27 @@ it('writes numbers in both bases and prepared pieces', () => {
   writer.number(255, 10);
   expect(writer.take().toString()).toBe('ff 255');
 });
+
+it('writes statuses, and numbers around them, as digits', () => {
+  const writer = new ByteWriter(2);
+  for (const number of [0, 99, 100, 204, 599, 999, 1000, 65_536]) {
+    writer.number(number, 10);
+    expect(writer.take().toString()).toBe(String(number));
+  }
+});
+
+it('shows what was written where it lies, until it is let go of', () => {
+  const writer = new ByteWriter(16);
+  writer.text('first');
+  const shown = writer.view();
+  expect(shown.toString()).toBe('first');
+  writer.letGo();
+  writer.text('other');
+  expect(shown.toString()).toBe('first');
+  expect(writer.view().toString()).toBe('other');
+  writer.begin();
+  writer.text('again');
+  expect(writer.view().toString()).toBe('again');
+  writer.text('x'.repeat(100));
+  expect(writer.view().toString()).toBe(`again${'x'.repeat(100)}`);
+});

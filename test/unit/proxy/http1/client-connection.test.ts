@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ManualClock } from '../../../../src/base/clock.ts';
 import { TimerWheel } from '../../../../src/base/timer-wheel.ts';
+import { TurnClock } from '../../../../src/base/turn-clock.ts';
 import { type Exchange, type Middleware, Verdict } from '../../../../src/middleware/exchange.ts';
 import { Http1Engine, type Http1Settings } from '../../../../src/proxy/http1/engine.ts';
 import { UpstreamConnections } from '../../../../src/proxy/http1/upstream-connections.ts';
@@ -59,7 +60,7 @@ describe('a client connection', () => {
         trailers: 16_384,
       },
     };
-    const sockets = new Sockets();
+    const sockets = new Sockets(new TurnClock(clock));
     const context = { row: 1, clock, wheel, sockets, upstreams: new UpstreamConnections(clock, wheel, sockets) };
     engine = new Http1Engine(settings, cells, context, null);
     server = createServer({ allowHalfOpen: true }, (socket) => {
