@@ -11,6 +11,21 @@ const stages = [
   { name: 'unit', include: ['test/**/*.test.ts'] },
   { name: 'conformance', include: ['test/conformance/**/*.test.ts'] },
   { name: 'stories', include: ['test/stories/**/*.test.ts'], serial: true },
+  // What the two ways to read and write sockets do differently, told once more over the documented one.
+  {
+    name: 'documented',
+    include: [
+      'keep-alive',
+      'pipelining',
+      'web-sockets',
+      'client-aborts',
+      'early-responses',
+      'slow-clients',
+      'streaming',
+    ].map((story) => `test/stories/${story}.test.ts`),
+    serial: true,
+    env: { EVENKEEL_STORIES_FAST_PATH: 'off' },
+  },
   { name: 'servers', include: ['test/servers/**/*.test.ts'], serial: true },
   { name: 'package', include: ['test/package.test.ts', 'test/dockerfile.test.ts'], serial: true },
 ];
@@ -29,11 +44,12 @@ export default defineConfig({
     reporters: ['default', './test/helpers/slow-report.ts', ...(process.env.CI ? ['json'] : [])],
     // .ci/run reads it.
     outputFile: { json: 'coverage/report.json' },
-    projects: stages.map(({ name, include, serial }, index) => ({
+    projects: stages.map(({ name, include, serial, env }, index) => ({
       extends: true,
       test: {
         name,
         include,
+        ...(env === undefined ? {} : { env }),
         exclude: ['**/node_modules/**', ...(name === 'unit' ? claimed : [])],
         fileParallelism: serial !== true,
         sequence: { groupOrder: index },

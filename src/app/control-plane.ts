@@ -326,6 +326,7 @@ export class ControlPlane implements Control {
       pools: this.#pools.forWorkers(),
       listeners: this.#listeners.forWorkers(),
       connections: runtime.connections === 'auto' ? connectionCeiling() : runtime.connections,
+      fastPath: runtime.fastPath === 'auto',
       access: log.access === null ? null : { query: log.query },
       ticketKeys: this.#ticketKeys.current,
     };

@@ -38,6 +38,8 @@ export interface Configuration {
   readonly listeners: readonly WorkerListener[];
   /** Connections the process may hold; 0 = no ceiling. */
   readonly connections: number;
+  /** Whether connections opened from now on may be read and written past Node's documented API. */
+  readonly fastPath: boolean;
   readonly access: { readonly query: boolean } | null;
   /** Of TLS session tickets. */
   readonly ticketKeys: Uint8Array;

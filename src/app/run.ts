@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { ConfigError, OperationError } from '../base/errors.ts';
 import { isStoreAddress } from '../centre/catalog.ts';
+import { PrivateSockets } from '../proxy/private-sockets.ts';
 import type { EvenkeelEvent } from '../telemetry/event-log.ts';
 import { createLog, type Logger } from '../telemetry/log.ts';
 import { catalogs } from './catalogs.ts';
@@ -100,6 +102,7 @@ export async function serve(
   const signals = listenToSignals(plane, log, ended.resolve);
   try {
     warnAboutKernel(log);
+    tellFastPath(plane, log);
     const started = plane.start();
     const first = await Promise.race([started, ended.promise]);
     if (typeof first !== 'string') onReady(first.admin);
@@ -229,6 +232,19 @@ function injectFault(plane: ControlPlane, message: unknown): void {
   const { fault, worker, ms } = message as { fault?: string; worker?: number; ms?: number };
   if (fault === 'die') plane.injectFault(worker ?? 0, { kind: 'die' });
   else if (fault === 'stall') plane.injectFault(worker ?? 0, { kind: 'stall', ms: ms ?? 1000 });
+}
+
+/** Workers find out for themselves, by the same Node. */
+function tellFastPath(plane: ControlPlane, log: Logger): void {
+  const isWanted = plane.document.document.runtime.fastPath === 'auto';
+  const isThere = PrivateSockets.detect(new Socket()) !== null;
+  if (!isWanted) log.info({ fastPath: 'off' }, 'sockets by the documented API of Node, as the document says');
+  else if (isThere) log.info({ fastPath: 'on' }, 'sockets by the fast path');
+  else
+    log.warn(
+      { fastPath: 'missing' },
+      `sockets by the documented API: the fast path is not for Node ${process.version}`,
+    );
 }
 
 /** What a worker's death costs depends on one setting of the kernel. */

@@ -20,6 +20,12 @@ export const runtimeOptions = z.strictObject({
       'heap and buffers of one worker past which it is replaced by a fresh one, without losing a connection; off = never',
     )
     .prefault('off' as never),
+  fastPath: z
+    .enum(['auto', 'off'])
+    .describe(
+      'auto = sockets by Node’s own means where this Node has them, a fifth less CPU; off = its documented API only',
+    )
+    .prefault('auto'),
   watch: z.boolean().describe('reload when the file changes').prefault(false),
   pidFile: z
     .string()

@@ -12,11 +12,11 @@ interface PendingWrite {
   writeStatus: number | null;
 }
 
-/** The part of Node's stream handles that is used. A number is the error code of a write that is over, 0 when the kernel took it all. */
+/** The part of Node's stream handles that is used. A number is the error code of a write that is over, 0 when the kernel took it all; undefined: closed. */
 export interface DirectHandle {
   useUserBuffer(buffer: Buffer): void;
-  writeBuffer(request: null, bytes: Buffer): number | PendingWrite;
-  writev(request: null, chunks: Buffer[], allBuffers: true): number | PendingWrite;
+  writeBuffer(request: null, bytes: Buffer): number | undefined | PendingWrite;
+  writev(request: null, chunks: Buffer[], allBuffers: true): number | undefined | PendingWrite;
 }
 
 /** Symbols under which a net.Socket keeps what its `onread` option says. */

@@ -34,12 +34,12 @@ export class SocketWriter {
 
   /** Whether so much waits that no more should be written before `onDrain`. */
   get isFull(): boolean {
-    return this.#wasFull || this.#socket.writableNeedDrain;
+    return this.#handle === null ? this.#socket.writableNeedDrain : this.#wasFull;
   }
 
   /** Whether everything was handed to the kernel. */
   get isEmpty(): boolean {
-    return this.#writes === 0 && this.#socket.writableLength === 0;
+    return this.#handle === null ? this.#socket.writableLength === 0 : this.#writes === 0;
   }
 
   /** Writes bytes that nobody changes afterwards. */
@@ -102,7 +102,8 @@ export class SocketWriter {
   }
 
   #settle(write: ReturnType<DirectHandle['writeBuffer']>, held: unknown, length: number): boolean {
-    if (typeof write === 'number') {
+    // No object: it failed, or the socket is closed.
+    if (typeof write !== 'object') {
       this.#socket.destroy();
       return true;
     }
