@@ -10,6 +10,8 @@ export interface Case {
   readonly shape: RequestShape;
   readonly accessLog: boolean;
   readonly tls: boolean;
+  /** Worker threads or processes. With more than one, proxies may use both cores. */
+  readonly workers: number;
   /** Part of `--quick`, with this many rounds; 0 is not. */
   readonly quickRounds: number;
 }
@@ -54,6 +56,7 @@ const base = {
   shape: get('/64'),
   accessLog: false,
   tls: false,
+  workers: 1,
   quickRounds: 0,
 } as const;
 
@@ -68,6 +71,7 @@ export const cases: readonly Case[] = [
   { ...base, name: 'access-log', title: 'GET, 64 bytes, JSON access log', accessLog: true },
   { ...base, name: 'short', title: 'GET, a connection per request', shape: get('/64', [['Connection', 'close']]) },
   { ...base, name: 'tls', title: 'GET, 64 bytes, TLS (P-256)', tls: true },
+  { ...base, name: 'two-workers', title: 'GET, 64 bytes, two workers', workers: 2, connections: 64 },
   { ...base, name: 'p99', title: 'p99 at 70 % of saturation', kind: 'open', connections: 256 },
   { ...base, name: 'idle', title: 'memory of 8000 idle connections', kind: 'idle', connections: 8000 },
 ];

@@ -4,7 +4,7 @@ const LABEL = 110;
 const BAR_MAX = 460;
 const ROW = 18;
 const HEAD = 30;
-const COLOURS: Readonly<Record<string, string>> = { evenkeel: '#1c7ed6', nginx: '#2b8a3e' };
+const COLOURS: Readonly<Record<string, string>> = { evenkeel: '#1c7ed6', documented: '#74c0fc', nginx: '#2b8a3e' };
 
 /** CPU per request by case and peer as bars, in an SVG that needs nothing else. Bars longer than the chart are cut; the figure says how long they are. */
 export function chart(reports: readonly CaseReport[], notes: readonly string[]): string {

@@ -14,9 +14,10 @@ import { ratiosOf } from './report.ts';
 import { alternate, type Sample } from './rounds.ts';
 import { median, quantile } from './statistics.ts';
 
-const USAGE = `npm run bench:gate -- REV [--case NAME] [--rounds N] [--limit PERCENT]
+const USAGE = `npm run bench:gate -- [REV] [--case NAME] [--rounds N] [--limit PERCENT]
 
-Compares the CPU time per request of the work tree with that of another revision, in turns. Exits 1 when a request costs more than 5 % more.
+Compares the CPU time per request of the work tree with that of another revision (main by default), in turns, and that revision with itself: what
+the two differ is the noise of this machine. Exits 1 when a request costs more than 5 % more, or when the noise is as large as that.
 `;
 const DEFAULT_ROUNDS = 24;
 /** Each start of a process is compiled a little differently: two of the same revision are up to 5 % apart. */
@@ -37,11 +38,11 @@ const { values, positionals } = parseArgs({
 const checkout = join(import.meta.dirname, '../..');
 const git = (...words: string[]) => execFileSync('git', ['-C', checkout, ...words], { encoding: 'utf8' }).trim();
 
-if (positionals.length !== 1) {
+if (positionals.length > 1) {
   console.error(USAGE);
   process.exitCode = 2;
 } else {
-  await gate(positionals[0]);
+  await gate(positionals[0] ?? 'main');
 }
 
 async function gate(revision: string): Promise<void> {
@@ -67,18 +68,20 @@ async function compare(old: string, directory: string, revision: string): Promis
   await mkdir(own);
   const origins = await startOrigins(own);
   await using _ = origins.process;
-  const both = [evenkeel('revision', old), evenkeel('work tree')];
+  const all = [evenkeel('revision', { root: old }), evenkeel('work tree'), evenkeel('again', { root: old })];
   let good = true;
   for (const one of cases.filter(({ name }) => values.case.includes(name))) {
     const now: Sample[] = [];
     const before: Sample[] = [];
+    const again: Sample[] = [];
     for (let start = 0; start < STARTS; start++) {
-      const peers = start % 2 === 0 ? both : both.toReversed();
+      const peers = start % 2 === 0 ? all : all.toReversed();
       const samples = await alternate(one, { ...optionsOf(origins.ports, directory), peers });
       now.push(...(samples.get('work tree') ?? []));
       before.push(...(samples.get('revision') ?? []));
+      again.push(...(samples.get('again') ?? []));
     }
-    good = judge(one.name, now, before, revision) && good;
+    good = judge(one.name, { now, before, again }, revision) && good;
   }
   return good;
 }
@@ -99,15 +102,25 @@ function optionsOf(origins: readonly number[], directory: string) {
   };
 }
 
-function judge(name: string, now: readonly Sample[], before: readonly Sample[], revision: string): boolean {
-  const ratios = ratiosOf('cpuMicros', now, before);
+interface Turns {
+  readonly now: readonly Sample[];
+  readonly before: readonly Sample[];
+  /** The same revision as `before`, in processes of its own. */
+  readonly again: readonly Sample[];
+}
+
+function judge(name: string, { now, before, again }: Turns, revision: string): boolean {
+  const limit = Number(values.limit) / 100;
   const percent = (ratio: number) => `${ratio >= 1 ? '+' : ''}${((ratio - 1) * 100).toFixed(1)} %`;
+  const noise = median(ratiosOf('cpuMicros', again, before));
+  const ratios = ratiosOf('cpuMicros', now, before);
   const change = median(ratios);
   const quartiles = `${percent(quantile(ratios, 0.25))} to ${percent(quantile(ratios, 0.75))}`;
   const cost = `${median(now.map(({ cpuMicros }) => cpuMicros)).toFixed(1)} µs CPU a request`;
-  const good = change <= 1 + Number(values.limit) / 100;
+  const isQuiet = Math.abs(noise - 1) <= limit;
+  const verdict = !isQuiet ? 'TOO NOISY TO TELL' : change > 1 + limit ? 'TOO SLOW' : 'good';
   console.log(
-    `${name}: ${cost}, ${percent(change)} against ${revision} (quartiles ${quartiles}): ${good ? 'good' : 'TOO SLOW'}`,
+    `${name}: ${cost}, ${percent(change)} against ${revision} (quartiles ${quartiles}), which differs from itself by ${percent(noise)}: ${verdict}`,
   );
-  return good;
+  return verdict === 'good';
 }

@@ -3,8 +3,8 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
 import { delimiter, join } from 'node:path';
 
-/** Where proxies run and where load and origins run. */
-export const Core = { PROXY: 0, LOAD: 1 } as const;
+/** Where proxies run and where load and origins run; ANY is wherever there is room. */
+export const Core = { PROXY: 0, LOAD: 1, ANY: -1 } as const;
 export type Core = (typeof Core)[keyof typeof Core];
 
 /** The path of a program, or null. The usual places of services are looked at as well: they are not in every user's PATH. */
@@ -25,7 +25,12 @@ const taskset = availableParallelism() >= 2 ? findProgram('taskset') : null;
 
 /** The command that runs `command` on one core; `command` itself where that cannot be. */
 export function pinned(core: Core, command: readonly string[]): string[] {
-  return taskset === null ? [...command] : [taskset, '-c', String(core), ...command];
+  return taskset === null || core === Core.ANY ? [...command] : [taskset, '-c', String(core), ...command];
+}
+
+/** Where a proxy of so many workers runs. */
+export function coreFor(workers: number): Core {
+  return workers > 1 ? Core.ANY : Core.PROXY;
 }
 
 /** What a reader must know of the machine to judge figures; nothing that names it. */

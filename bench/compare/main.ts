@@ -23,7 +23,8 @@ const USAGE = `npm run bench:compare -- [options]
 Compares evenkeel with the proxies found on this machine: CPU time per request, requests/s, latency, memory. Installs nothing.
 
   --quick          some cases, few rounds: about a minute
-  --case NAME      only this case (again for more): ${cases.map(({ name }) => name).join(', ')}
+  --cost           every case, evenkeel by the fast path and by the documented API beside nginx and HAProxy: at most ten minutes
+  --only NAME      only this case (again for more): ${cases.map(({ name }) => name).join(', ')}
   --peer NAME      only these besides evenkeel and nginx (again for more)
   --rounds N       rounds of each case (default 9)
   --seconds N      length of one peer's turn in a round (default 1)
@@ -31,7 +32,10 @@ Compares evenkeel with the proxies found on this machine: CPU time per request, 
 `;
 
 /** Who takes part in the first case of `--quick`, besides evenkeel and nginx, which take part in all. */
-const QUICK_PEERS = ['haproxy', 'caddy', 'undici'];
+const QUICK_PEERS = ['documented', 'haproxy', 'caddy', 'undici'];
+/** Who takes part in `--cost`. `documented` is evenkeel by the documented API of Node alone. */
+const COST_PEERS = ['documented', 'haproxy'];
+const COST_ROUNDS = 5;
 const DEFAULT_ROUNDS = 9;
 /** Rounds of the case that starts every peer anew. */
 const IDLE_ROUNDS = 1;
@@ -40,6 +44,8 @@ const RESULTS = new URL('../results/', import.meta.url).pathname;
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    cost: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true },
     case: { type: 'string', multiple: true },
     peer: { type: 'string', multiple: true },
     rounds: { type: 'string' },
@@ -49,8 +55,15 @@ const { values } = parseArgs({
   },
 });
 
-const profiling = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
-const everyPeer: readonly Peer[] = [evenkeel('evenkeel', undefined, profiling), nginx, haproxy, caddy, ...nodePeers];
+const nodeOptions = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
+const everyPeer: readonly Peer[] = [
+  evenkeel('evenkeel', { nodeOptions }),
+  evenkeel('documented', { nodeOptions, fastPath: 'off' }),
+  nginx,
+  haproxy,
+  caddy,
+  ...nodePeers,
+];
 
 if (values.help) console.log(USAGE);
 else await main();
@@ -91,7 +104,7 @@ async function startOriginsIn(directory: string) {
 }
 
 function chooseCases(): readonly Case[] {
-  const names = values.case ?? [];
+  const names = [...(values.case ?? []), ...(values.only ?? [])];
   const unknown = names.find((name) => !cases.some((one) => one.name === name));
   if (unknown !== undefined) {
     console.error(`there is no case ${unknown}\n\n${USAGE}`);
@@ -103,11 +116,17 @@ function chooseCases(): readonly Case[] {
 
 function lengthOf(one: Case): Pick<RoundOptions, 'rounds' | 'seconds' | 'warmUpSeconds'> {
   const usual =
-    one.kind === 'idle' ? IDLE_ROUNDS : values.quick && one.quickRounds > 0 ? one.quickRounds : DEFAULT_ROUNDS;
+    one.kind === 'idle'
+      ? IDLE_ROUNDS
+      : values.quick && one.quickRounds > 0
+        ? one.quickRounds
+        : values.cost
+          ? COST_ROUNDS
+          : DEFAULT_ROUNDS;
   return {
     rounds: Number(values.rounds ?? usual),
     seconds: Number(values.seconds),
-    warmUpSeconds: values.quick ? 3 : 10,
+    warmUpSeconds: values.quick ? 3 : values.cost ? 5 : 10,
   };
 }
 
@@ -131,8 +150,12 @@ async function runCase(one: Case, options: CaseOptions): Promise<CaseReport | nu
 }
 
 function choosePeers(one: Case, options: CaseOptions): { peers: Peer[]; skipped: string[] } {
+  if (values.cost) return chosen(one, options, values.peer ?? COST_PEERS);
   const usual = values.quick ? (one === cases[0] ? QUICK_PEERS : []) : everyPeer.map(({ name }) => name);
-  const asked = values.peer ?? usual;
+  return chosen(one, options, values.peer ?? usual);
+}
+
+function chosen(one: Case, options: CaseOptions, asked: readonly string[]): { peers: Peer[]; skipped: string[] } {
   const peers: Peer[] = [];
   const skipped: string[] = [];
   for (const peer of everyPeer) {
@@ -151,8 +174,8 @@ function progress(text: string): void {
 /** What ran goes into results/, under a name of its own where it was not everything. */
 async function store(reports: readonly CaseReport[], before: ReturnType<typeof describeMachine>): Promise<void> {
   if (reports.length === 0) return;
-  const isWhole = values.case === undefined && values.peer === undefined;
-  const name = `compare${values.quick ? '-quick' : ''}${isWhole ? '' : '-part'}`;
+  const isWhole = values.case === undefined && values.only === undefined && values.peer === undefined;
+  const name = `compare${values.quick ? '-quick' : values.cost ? '-cost' : ''}${isWhole ? '' : '-part'}`;
   const command = `npm run bench:compare${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(' ')}` : ''}`;
   const taking = new Set(reports.flatMap(({ rows }) => rows.map(({ peer }) => peer)));
   const versions = Object.fromEntries(

@@ -10,6 +10,7 @@ export interface Setting {
   readonly accessLog: boolean;
   /** PEM files to serve TLS with, or null. */
   readonly tls: { readonly cert: string; readonly key: string } | null;
+  readonly workers: number;
 }
 
 export interface RunningPeer {
@@ -17,7 +18,7 @@ export interface RunningPeer {
   readonly port: number;
 }
 
-/** A proxy that takes part: one worker, connections kept on both sides, X-Forwarded-For, -Proto and -Host added, no access log unless asked for. */
+/** A proxy that takes part: as many workers as the setting says, connections kept on both sides, X-Forwarded-For, -Proto and -Host added, no access log unless asked for. */
 export interface Peer {
   readonly name: string;
   /** Whether it is JavaScript, which becomes fast only after some ten thousand requests. */

@@ -72,7 +72,7 @@ export function settingFor(
 ): Setting {
   const own = join(directory, randomUUID());
   mkdirSync(own);
-  return { directory: own, origins, accessLog: one.accessLog, tls: one.tls ? tls : null };
+  return { directory: own, origins, accessLog: one.accessLog, tls: one.tls ? tls : null, workers: one.workers };
 }
 
 /** Lets peers take turns, round by round, each starting another round first. */

@@ -10,7 +10,10 @@ export const caddy: Peer = {
   name: 'caddy',
   warmsUp: false,
   version: () => versionOf(program as string, 'version'),
-  missing: () => (program === null ? 'caddy is not installed' : null),
+  missing: ({ workers }) => {
+    if (program === null) return 'caddy is not installed';
+    return workers > 1 ? 'caddy takes part with one worker only' : null;
+  },
   start: startCaddy,
 };
 

@@ -1,27 +1,37 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Core } from '../machine.ts';
+import { coreFor } from '../machine.ts';
 import type { Peer, Setting } from '../peer.ts';
 import { Running } from '../running.ts';
 
 const checkout = join(import.meta.dirname, '../../..');
 
-/** evenkeel itself, from a checkout: one worker, its defaults, the admin API on. `nodeOptions` go to Node before the program. */
-export function evenkeel(
-  name = 'evenkeel',
-  root = checkout,
-  nodeOptions: readonly string[] = [],
-  env: Record<string, string> = {},
-): Peer {
+/** How one evenkeel differs from the default. */
+interface Variant {
+  /** The checkout it is started from. */
+  readonly root?: string;
+  /** Go to Node before the program. */
+  readonly nodeOptions?: readonly string[];
+  /** `off`: by the documented API of Node only. Left out, so that older revisions understand the document. */
+  readonly fastPath?: 'off';
+}
+
+/** evenkeel itself, from a checkout: its defaults, the admin API on. */
+export function evenkeel(name = 'evenkeel', { root = checkout, nodeOptions = [], fastPath }: Variant = {}): Peer {
   const command = [process.execPath, ...nodeOptions, entryOf(root)];
   return {
     name,
     warmsUp: true,
     version: () => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version,
-    missing: (setting) => (setting.tls === null ? null : refusal(command, setting)),
+    missing: (setting) => (setting.tls === null ? null : refusal(command, setting, fastPath)),
     start: async (setting) => {
-      const process = Running.start(Core.PROXY, [...command, 'run', '-c', writeDocument(setting)], env);
+      const process = Running.start(coreFor(setting.workers), [
+        ...command,
+        'run',
+        '-c',
+        writeDocument(setting, fastPath),
+      ]);
       const match = await process.printed(/bench on 127\.0\.0\.1:(\d+)/);
       return { process, port: Number(match[1]) };
     },
@@ -38,8 +48,10 @@ function entryOf(root: string): string {
 }
 
 /** What `check` says against a document with TLS, or null. */
-function refusal([program, ...rest]: readonly string[], setting: Setting): string | null {
-  const { status, stderr } = spawnSync(program, [...rest, 'check', '-c', writeDocument(setting)], { encoding: 'utf8' });
+function refusal([program, ...rest]: readonly string[], setting: Setting, fastPath?: 'off'): string | null {
+  const { status, stderr } = spawnSync(program, [...rest, 'check', '-c', writeDocument(setting, fastPath)], {
+    encoding: 'utf8',
+  });
   return status === 0
     ? null
     : `evenkeel check refuses it: ${stderr
@@ -49,10 +61,10 @@ function refusal([program, ...rest]: readonly string[], setting: Setting): strin
         ?.replace(/^\S+\s+/, '')}`;
 }
 
-function writeDocument({ directory, origins, accessLog, tls }: Setting): string {
+function writeDocument({ directory, origins, accessLog, tls, workers }: Setting, fastPath?: 'off'): string {
   const file = join(directory, 'evenkeel.json');
   const document = {
-    runtime: { workers: 1, state: join(directory, 'state') },
+    runtime: { workers, state: join(directory, 'state'), ...(fastPath === undefined ? {} : { fastPath }) },
     admin: { bind: '127.0.0.1:0' },
     log: { level: 'warn', access: accessLog ? join(directory, 'access.log') : 'off' },
     listeners: [

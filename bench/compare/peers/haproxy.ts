@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Core, findProgram, versionOf } from '../machine.ts';
+import { coreFor, findProgram, versionOf } from '../machine.ts';
 import type { Peer, RunningPeer, Setting } from '../peer.ts';
 import { freePorts, Running } from '../running.ts';
 
@@ -17,7 +17,7 @@ export const haproxy: Peer = {
   start: startHaproxy,
 };
 
-async function startHaproxy({ directory, origins, tls }: Setting): Promise<RunningPeer> {
+async function startHaproxy({ directory, origins, tls, workers }: Setting): Promise<RunningPeer> {
   const [port] = await freePorts(1);
   const pem = join(directory, 'both.pem');
   if (tls !== null) await writeFile(pem, (await readFile(tls.cert, 'utf8')) + (await readFile(tls.key, 'utf8')));
@@ -26,7 +26,7 @@ async function startHaproxy({ directory, origins, tls }: Setting): Promise<Runni
     file,
     `
 global
-  nbthread 1
+  nbthread ${workers}
   maxconn 9000
 defaults
   mode http
@@ -45,7 +45,7 @@ backend origins
 ${origins.map((origin) => `  server o${origin} 127.0.0.1:${origin}`).join('\n')}
 `,
   );
-  const process = Running.start(Core.PROXY, [program as string, '-db', '-f', file]);
+  const process = Running.start(coreFor(workers), [program as string, '-db', '-f', file]);
   await process.serves(port);
   return { process, port };
 }

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Core, findProgram, versionOf } from '../machine.ts';
+import { coreFor, findProgram, versionOf } from '../machine.ts';
 import type { Peer, RunningPeer, Setting } from '../peer.ts';
 import { freePorts, Running } from '../running.ts';
 
@@ -27,15 +27,15 @@ async function startNginx(setting: Setting): Promise<RunningPeer> {
   const [port] = await freePorts(1);
   const file = join(setting.directory, 'nginx.conf');
   await writeFile(file, nginxConfiguration(port, setting));
-  const process = Running.start(Core.PROXY, [program as string, '-p', setting.directory, '-c', file]);
+  const process = Running.start(coreFor(setting.workers), [program as string, '-p', setting.directory, '-c', file]);
   await process.serves(port);
   return { process, port };
 }
 
-function nginxConfiguration(port: number, { directory, origins, accessLog, tls }: Setting): string {
+function nginxConfiguration(port: number, { directory, origins, accessLog, tls, workers }: Setting): string {
   const log = join(directory, 'access.log');
   return `
-daemon off; worker_processes 1; ${NGINX_USER} pid ${join(directory, 'nginx.pid')}; error_log ${join(directory, 'error.log')} crit;
+daemon off; worker_processes ${workers}; ${NGINX_USER} pid ${join(directory, 'nginx.pid')}; error_log ${join(directory, 'error.log')} crit;
 events { worker_connections 20000; }
 http {
   ${nginxPaths(directory)}
@@ -49,7 +49,7 @@ http {
     keepalive 512; keepalive_requests 1000000000; keepalive_timeout 600s;
   }
   server {
-    listen 127.0.0.1:${port} backlog=4096 ${tls === null ? '' : 'ssl'};
+    listen 127.0.0.1:${port} backlog=4096 ${workers > 1 ? 'reuseport' : ''} ${tls === null ? '' : 'ssl'};
     ${tls === null ? '' : `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key};`}
     location / {
       proxy_pass http://origins; proxy_http_version 1.1; proxy_max_temp_file_size 0;

@@ -17,9 +17,10 @@ function nodePeer(name: string, dependency: string | null, entry: string): Peer 
     name,
     warmsUp: true,
     version: () => (dependency === null ? process.version.slice(1) : installedVersion(dependency)),
-    missing: ({ accessLog, tls }: Setting) => {
+    missing: ({ accessLog, tls, workers }: Setting) => {
       if (dependency !== null && !isInstalled(dependency)) return `the package ${dependency} is not installed`;
       if (accessLog) return `${name} has no access log`;
+      if (workers > 1) return `${name} takes part with one worker only`;
       return tls === null ? null : `${name} takes part without TLS only`;
     },
     start: async ({ origins }) => {
