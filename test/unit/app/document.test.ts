@@ -38,6 +38,7 @@ describe('a document', () => {
       upgradeTimeout: 60_000,
       announce: 0,
       memory: null,
+      fastPath: 'auto',
       watch: false,
       drain: 30_000,
       state: 'data',
