@@ -150,10 +150,11 @@ const routes = [routeOptions(z.never()).parse({ name: 'all', pool: 'bench' })];
 const settings = {
   listenerName: 'bench',
   table: new RouteTable(routes, () => 0),
-  routes: [{ name: 'all', pool, dialer, cells: new RouteCells(ROWS), stages: [] }],
+  routes: [{ name: 'all', pool, dialer, cells: new RouteCells(ROWS), connect: false, stages: [] }],
   trusted: null,
+  via: null,
   timeouts: { head: 15_000, body: 15_000, idle: 75_000, tunnel: 3_600_000 },
-  limits: { head: 16_384, headers: 100, body: 0 },
+  limits: { head: 16_384, headers: 100, target: 8192, body: 0, bodyRate: 100, chunkExtensions: 4096, trailers: 16_384 },
 };
 const context = { row: ROW, clock, wheel, upstreams, sockets };
 const engine = new Http1Engine(settings, new ListenerCells(ROWS), context, null);
