@@ -1,5 +1,5 @@
 /** What one read brings at most. */
-const READ_BYTES = 64 * 1024;
+export const READ_BYTES = 64 * 1024;
 /** Views up to this length are made once: requests and responses of one kind have few lengths, and a view costs 70 ns. */
 const VIEWS = 4096;
 /** Buffers that may be kept, held ready. */

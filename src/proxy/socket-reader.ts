@@ -64,9 +64,11 @@ export class SocketReader {
     return this.#isOurs;
   }
 
-  /** The bytes at hand belong to the caller from now on. */
-  take(): void {
+  /** The bytes at hand belong to the caller from now on: who is done with them puts back the buffer they are in, if it is given one. */
+  take(): Buffer | null {
+    const own = this.#own;
     this.#own = null;
+    return own;
   }
 
   #onRead(count: number): true {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ByteWriter } from './byte-writer.ts';
 import type { DirectHandle, PrivateSockets } from './private-sockets.ts';
+import { READ_BYTES, type ReadBuffers } from './read-buffers.ts';
 import type { SocketReader } from './socket-reader.ts';
 import type { Sockets } from './sockets.ts';
 
@@ -23,12 +24,16 @@ export class SocketWriter {
   #waiting = 0;
   #writes = 0;
   #wasFull = false;
+  readonly #buffers: ReadBuffers;
+  /** What waiting writes are in. Pieces of one buffer may wait one behind the other: all are put back when nothing waits. */
+  #held: Buffer[] = [];
 
   /** `isFast`: by private means where they are to be had. `onDrain` is called when a socket that was full is empty. */
   constructor(socket: Socket, sockets: Sockets, isFast: boolean, onDrain: () => void) {
     this.#socket = socket;
     this.#fast = isFast ? sockets.fast : null;
     this.#onDrain = onDrain;
+    this.#buffers = sockets.buffers;
     socket.on('drain', onDrain);
   }
 
@@ -61,22 +66,33 @@ export class SocketWriter {
       writer.bytes(bytes, start, end);
       return this.writeAll(writer);
     }
-    const isKept = reader.isTakeable;
-    const body = isKept ? bytes.subarray(start, end) : Buffer.copyBytesFrom(bytes, start, end - start);
+    if (reader.isTakeable) this.#write(writer, bytes.subarray(start, end), reader, null);
+    else if (end - start > READ_BYTES) this.#write(writer, Buffer.copyBytesFrom(bytes, start, end - start), null, null);
+    else this.#writeCopy(writer, bytes, start, end);
+  }
+
+  /** Memory that is used again: a buffer for every piece would keep the collector busy with a third of the CPU. */
+  #writeCopy(writer: ByteWriter, bytes: Buffer, start: number, end: number): void {
+    const copy = this.#buffers.take();
+    bytes.copy(copy, 0, start, end);
+    this.#write(writer, copy.subarray(0, end - start), null, copy);
+  }
+
+  /** `body` lies in a buffer of `reader`'s, in `copy`, or in memory of its own. */
+  #write(writer: ByteWriter, body: Buffer, reader: SocketReader | null, copy: Buffer | null): void {
     if (this.#isDirect()) {
       const isDone = writer.length === 0 ? this.#direct(body) : this.#directBoth(writer.take(), body);
-      if (!isDone && isKept) reader.take();
+      const held = isDone ? null : (copy ?? reader?.take() ?? null);
+      if (held !== null) this.#held.push(held);
+      if (isDone && copy !== null) this.#buffers.putBack(copy);
       return;
     }
-    if (writer.length > 0) {
-      this.#socket.cork();
-      this.#socket.write(writer.take());
-      this.#socket.write(body);
-      this.#socket.uncork();
-    } else {
-      this.#socket.write(body);
-    }
-    if (isKept && this.#socket.writableLength > 0) reader.take();
+    this.#socket.cork();
+    if (writer.length > 0) this.#socket.write(writer.take());
+    this.#socket.write(body);
+    this.#socket.uncork();
+    if (this.#socket.writableLength > 0) reader?.take();
+    else if (copy !== null) this.#buffers.putBack(copy);
   }
 
   /** What the stream took before is written first. */
@@ -118,6 +134,7 @@ export class SocketWriter {
   #done(status: number, length: number): void {
     this.#writes--;
     this.#waiting -= length;
+    if (this.#writes === 0 && this.#held.length > 0) this.#putBack();
     if (this.#socket.destroyed) return;
     if (status < 0) {
       this.#socket.destroy();
@@ -125,5 +142,10 @@ export class SocketWriter {
       this.#wasFull = false;
       this.#onDrain();
     }
+  }
+
+  #putBack(): void {
+    for (const buffer of this.#held) this.#buffers.putBack(buffer);
+    this.#held = [];
   }
 }
