@@ -33,9 +33,9 @@ export class SocketReader {
     return { buffer: this.#next, callback: (count) => this.#onRead(count) };
   }
 
-  /** Reads an accepted socket; `isFast`: by private means where they are to be had. */
+  /** Reads an accepted socket; `isFast`: by private means where they are to be had, unless something lies in the stream already. */
   open(socket: Socket, isFast: boolean): void {
-    const fast = isFast ? this.#sockets.fast : null;
+    const fast = isFast && socket.readableLength === 0 ? this.#sockets.fast : null;
     const handle = fast?.handleOf(socket) ?? null;
     if (handle === null) this.listen(socket);
     else this.#attach(socket, handle);
@@ -50,6 +50,8 @@ export class SocketReader {
   #attach(socket: Socket, handle: DirectHandle): void {
     this.#socket = socket;
     this.#sockets.fast?.readInto(socket, handle, this.#buffers.shared, (count) => this.#onRead(count));
+    // A socket that another thread accepted is not read until somebody asks for it.
+    socket.resume();
   }
 
   /** Much will come: reads after this one bring bytes that can be taken, until one brings little. */
