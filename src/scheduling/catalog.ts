@@ -2,6 +2,7 @@ import { Catalog } from '../base/catalog.ts';
 import { first } from './first.ts';
 import { hash } from './hash.ts';
 import { leastRequests } from './least-requests.ts';
+import { leastTime } from './least-time.ts';
 import { random } from './random.ts';
 import { responseTime } from './response-time.ts';
 import type { Scheduler, SchedulerContext } from './scheduler.ts';
@@ -12,6 +13,7 @@ export const schedulers = new Catalog<Scheduler, SchedulerContext>('scheduler', 
   weightedRoundRobin,
   responseTime,
   leastRequests,
+  leastTime,
   random,
   hash,
   first,
