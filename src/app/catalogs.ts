@@ -1,6 +1,6 @@
 import { registries } from '../discovery/catalog.ts';
 import { probes } from '../health/catalog.ts';
-import { ejectionOptions } from '../health/ejection.ts';
+import { ejectionOptions } from '../health/ejection-options.ts';
 import { middleware } from '../middleware/catalog.ts';
 import { schedulers } from '../scheduling/catalog.ts';
 

@@ -28,6 +28,8 @@ import type { Configuration, FromWorker, WorkerListener } from './messages.ts';
 
 /** Period of a worker's timer wheel: the resolution of every timeout of the data plane. */
 export const TICK_MS = 50;
+/** An event loop that comes so late blames nobody for what timed out meanwhile. */
+const LAG_MS = 200;
 const CONNECTIONS_REASON = REASONS.indexOf('connections');
 const HANDSHAKE_REASON = REASONS.indexOf('tls-handshake');
 
@@ -101,6 +103,7 @@ export class DataPlane {
       table: this.#table,
       onEjected: (pool, endpoint, cause, untilMs) =>
         post({ kind: 'ejected', pool, slot: endpoint.slot, cause, untilMs }),
+      onReported: (pool, endpoint, cause) => post({ kind: 'would-eject', pool, slot: endpoint.slot, cause }),
       onGone: (pool, endpoint) => {
         this.#upstreams.forget(endpoint);
         post({ kind: 'gone', pool, slot: endpoint.slot });
@@ -363,6 +366,7 @@ export class DataPlane {
     // Behind the reads of this turn: after a stall of ours the answers lie in the sockets, and no timeout may be quicker than they are.
     setImmediate(this.#turnWheel);
     const nowMs = this.#options.clock.now();
+    if (now - this.#nextTickMs > LAG_MS) for (const pool of this.#pools.values()) pool.hold(nowMs);
     for (const pool of this.#pools.values()) pool.tick(nowMs);
     for (const pool of this.#leavingPools) {
       pool.tick(nowMs);

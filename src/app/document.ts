@@ -12,7 +12,7 @@ import { masked } from '../config/mask.ts';
 import type { Path } from '../config/path.ts';
 import { type JsonSchema, jsonSchemaOf } from '../config/schema-json.ts';
 import { inFileOrder, validate } from '../config/validate.ts';
-import type { EjectionOptions } from '../health/ejection.ts';
+import type { EjectionOptions } from '../health/ejection-options.ts';
 import { type ListenerOptions, listenerOptions } from '../listener/options.ts';
 import { type PoolOptions, poolOptions } from '../pool/options.ts';
 import { type LogOptions, logOptions } from '../telemetry/options.ts';

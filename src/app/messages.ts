@@ -86,6 +86,7 @@ export type FromWorker =
       readonly cause: string;
       readonly untilMs: number;
     }
+  | { readonly kind: 'would-eject'; readonly pool: string; readonly slot: number; readonly cause: string }
   /** An endpoint came to no TLS handshake: once a minute and worker. */
   | { readonly kind: 'tls-refused'; readonly pool: string; readonly endpoint: string; readonly reason: string }
   | { readonly kind: 'gone'; readonly pool: string; readonly slot: number }

@@ -35,6 +35,8 @@ interface Running {
   fit: number;
   panicSinceMs: number;
   panicTold: boolean;
+  /** Until when a reported cause of an endpoint has been told. */
+  readonly reported: Map<string, number>;
 }
 
 /** All pools on main, by name. */
@@ -98,7 +100,12 @@ export class PoolSet {
         overrides: this.#inherited[name],
         onChanged: (pool, added, removed, changed) => this.#events.publishChanges(pool, added, removed, changed),
       });
-      this.#pools.set(name, { membership, budget: new RetryBudget(words, systemClock.now()), ...CALM });
+      this.#pools.set(name, {
+        membership,
+        budget: new RetryBudget(words, systemClock.now()),
+        reported: new Map(),
+        ...CALM,
+      });
     }
     return fresh;
   }
@@ -139,6 +146,19 @@ export class PoolSet {
     if (endpoint == null) return;
     const forMs = Math.round(untilMs - systemClock.now());
     this.#events.publish({ type: 'ejected', pool, endpoint: endpoint.id, cause, forMs });
+  }
+
+  /** A cause that is only reported. Every worker tells it: once is enough. */
+  wouldEject({ pool, slot, cause }: { pool: string; slot: number; cause: string }): void {
+    const running = this.#pools.get(pool);
+    const endpoint = running?.membership.endpointOf(slot);
+    if (running === undefined || endpoint == null) return;
+    const key = `${endpoint.id} ${cause}`;
+    const nowMs = systemClock.now();
+    for (const [known, untilMs] of running.reported) if (untilMs <= nowMs) running.reported.delete(known);
+    if (running.reported.has(key)) return;
+    running.reported.set(key, nowMs + (running.membership.options.ejection?.base ?? 0));
+    this.#events.publish({ type: 'would-eject', pool, endpoint: endpoint.id, cause });
   }
 
   acknowledge(pool: string, slot: number, row: number): void {
@@ -221,6 +241,7 @@ export class PoolSet {
       name,
       scheduler: membership.options.scheduler.kind,
       words: membership.words,
+      ejection: membership.ejectionState,
       panic,
       endpoints: [...membership.members.values()].map(({ endpoint, probe, downReason }) => ({
         endpoint,

@@ -25,6 +25,8 @@ export class WorkerMail {
     switch (message.kind) {
       case 'ejected':
         return pools.ejected(message);
+      case 'would-eject':
+        return pools.wouldEject(message);
       case 'gone':
         return pools.acknowledge(message.pool, message.slot, row);
       case 'tls-refused':

@@ -9,6 +9,8 @@ import { newThread, WorkerThread } from './worker-thread.ts';
 
 /** No beat for this long: said aloud, ejection is frozen. */
 const STALL_MS = 1000;
+/** A loop that came so late within the last second freezes ejection, too. */
+const LATE_MS = 500;
 /** No beat for this long: the worker is ended and replaced. */
 const HANG_MS = 10_000;
 /** A worker that dies before it has lived this long is replaced only after a pause that grows. */
@@ -143,9 +145,10 @@ export class Workers {
     if (lastMs === 0) return false;
     const quietMs = nowMs - lastMs;
     if (quietMs < STALL_MS) {
+      const isLate = this.heartbeats.lagMs(thread.row) > LATE_MS;
       if (thread.state === 'stalled') thread.state = 'up';
       thread.stallTold = false;
-      return false;
+      return isLate;
     }
     if (thread.state === 'up') thread.state = 'stalled';
     if (!thread.stallTold) this.#context.onStalled(thread.worker, quietMs);

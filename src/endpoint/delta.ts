@@ -12,7 +12,7 @@ export interface EndpointDelta {
   readonly version: number;
   /** The last part of this change. */
   readonly last: boolean;
-  /** NUMBERS for each endpoint that is new or has another weight. */
+  /** NUMBERS for each endpoint that is new or has another weight, zone or DNS name. */
   readonly numbers: Float64Array;
   /** For the same endpoints `host`, `zone` and DNS name, separated by tabs, one endpoint a line. */
   readonly text: string;
@@ -65,13 +65,15 @@ export function applyDelta(
   for (let i = 0; i * NUMBERS < delta.numbers.length; i++) {
     const [slot, port, weight, backup] = delta.numbers.subarray(i * NUMBERS, (i + 1) * NUMBERS);
     const known = members.get(slot);
+    const [host, zone, name = ''] = lines[i].split('\t');
+    const metadata: Record<string, string> = name === '' ? {} : { name };
     if (known !== undefined && known.spec.backup === (backup === 1)) {
       known.weight = weight;
       known.effectiveWeight = weight;
+      if (known.spec.zone !== zone || (known.spec.metadata.name ?? '') !== name)
+        known.spec = { ...known.spec, zone, metadata };
       continue;
     }
-    const [host, zone, name = ''] = lines[i].split('\t');
-    const metadata: Record<string, string> = name === '' ? {} : { name };
     const spec: EndpointSpec = { host, port, weight, zone, backup: backup === 1, version: '', tags: [], metadata };
     members.set(slot, new Endpoint(slot, spec, table, row));
   }

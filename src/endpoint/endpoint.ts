@@ -9,6 +9,7 @@ import {
   type SlotChunk,
   type SlotTable,
 } from './slots.ts';
+import { Trial } from './trial.ts';
 
 /** What is known of an endpoint from its source: plain data, cloneable between threads. */
 export interface EndpointSpec {
@@ -34,7 +35,8 @@ export class Endpoint {
   readonly slot: number;
   /** `address:port`, unique in its pool. */
   readonly id: string;
-  readonly spec: EndpointSpec;
+  /** Replaced where zone, version, tags or metadata change; address and `backup` never do. */
+  spec: EndpointSpec;
   /** The spec's weight or the admin API's. */
   weight: number;
   /** The weight schedulers use: lowered while the endpoint is in slow start. Never above `weight`. */
@@ -42,6 +44,7 @@ export class Endpoint {
   readonly #chunk: SlotChunk;
   readonly #index: number;
   readonly #cell: number;
+  readonly #row: number;
   readonly #table: SlotTable;
 
   /** `row` is the row of the thread this object lives in. */
@@ -54,6 +57,7 @@ export class Endpoint {
     this.#chunk = table.chunkOf(slot);
     this.#index = slot % CHUNK_SLOTS;
     this.#cell = row * CHUNK_SLOTS + this.#index;
+    this.#row = row;
     this.#table = table;
   }
 
@@ -178,6 +182,27 @@ export class Endpoint {
 
   set ejectedUntilMs(ms: number) {
     this.#chunk.ejectedUntil[this.#index] = ms;
+  }
+
+  /** Where the trial of an ejected endpoint stands: a Trial. Read plainly. */
+  get trial(): number {
+    return this.#chunk.trial[this.#index];
+  }
+
+  /** Main alone sets it: OPEN when one request may find out, NONE when nobody need. */
+  set trial(state: number) {
+    Atomics.store(this.#chunk.trial, this.#index, state);
+  }
+
+  /** Takes the one permit; false when another thread has it. */
+  tryTakeTrial(): boolean {
+    const held = Trial.HELD + this.#row;
+    return Atomics.compareExchange(this.#chunk.trial, this.#index, Trial.OPEN, held) === Trial.OPEN;
+  }
+
+  /** The thread of `row`, by default this one, gives the permit back with what it found: PASSED, FAILED, or OPEN when nothing. */
+  endTrial(result: number, row = this.#row): void {
+    Atomics.compareExchange(this.#chunk.trial, this.#index, Trial.HELD + row, result);
   }
 
   get readySinceMs(): number {

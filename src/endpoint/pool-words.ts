@@ -69,6 +69,11 @@ export class PoolWords {
     Atomics.sub(this.#words, EJECTED, 1);
   }
 
+  /** A thread died between taking a place and setting its bit: the count is put right, unless it moved meanwhile. */
+  correctEjections(from: number, to: number): boolean {
+    return Atomics.compareExchange(this.#words, EJECTED, from, to) === from;
+  }
+
   /** Takes the cost of one retry; false when the budget is used up. */
   tryTakeRetry(): boolean {
     for (;;) {

@@ -14,7 +14,7 @@ if (COUNTER_LATENCY_SUM >= COUNTER_BUCKETS || COUNTER_BUCKETS + BUCKETS > COUNTE
 /**
  * Shared memory behind CHUNK_SLOTS endpoints. Each thread writes its own row of cells plainly; readers sum rows plainly. Row 0 is
  * main's: it also holds what dead workers had counted, so that exported counters never go back. The per-slot words are shared:
- * `down` is written atomically, the rest plainly (a lost update is accepted).
+ * `down` and `trial` are written atomically, the rest plainly (a lost update is accepted).
  */
 export class SlotChunk {
   readonly buffer: SharedArrayBuffer;
@@ -39,6 +39,8 @@ export class SlotChunk {
   readonly failuresInRow: Int32Array;
   /** [index] how often it was ejected lately: decides how long the next ejection lasts. */
   readonly ejections: Int32Array;
+  /** [index] who may find out whether an ejected endpoint is well again: a Trial. Written atomically. */
+  readonly trial: Int32Array;
 
   constructor(rows: number, buffer = new SharedArrayBuffer(SlotChunk.bytes(rows))) {
     this.buffer = buffer;
@@ -65,11 +67,12 @@ export class SlotChunk {
     this.down = int32(CHUNK_SLOTS);
     this.failuresInRow = int32(CHUNK_SLOTS);
     this.ejections = int32(CHUNK_SLOTS);
+    this.trial = int32(CHUNK_SLOTS);
   }
 
   static bytes(rows: number): number {
     const cells = rows * CHUNK_SLOTS;
-    return 8 * (cells * COUNTERS + cells + CHUNK_SLOTS * 4) + 4 * (cells * 2 + CHUNK_SLOTS * 3);
+    return 8 * (cells * COUNTERS + cells + CHUNK_SLOTS * 4) + 4 * (cells * 2 + CHUNK_SLOTS * 4);
   }
 
   /** Sum of one counter over all rows. */
@@ -95,6 +98,7 @@ export class SlotChunk {
     this.readySince[index] = 0;
     this.failuresInRow[index] = 0;
     this.ejections[index] = 0;
+    Atomics.store(this.trial, index, 0);
     Atomics.store(this.down, index, 0);
   }
 

@@ -1,18 +1,27 @@
 import type { Clock } from '../base/clock.ts';
+import type { Random } from '../base/random.ts';
 import { Down } from '../endpoint/down.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { PoolWords } from '../endpoint/pool-words.ts';
-import type { EjectionOptions } from './ejection.ts';
+import { Trial } from '../endpoint/trial.ts';
+import type { EjectionCause, EjectionOptions } from './ejection-options.ts';
+import { ejectionLengthMs } from './ejector.ts';
 
 export interface EjectionRestorerContext {
   readonly clock: Clock;
+  readonly random: Random;
   readonly words: PoolWords;
-  /** Called when an ejection ended because its time was over. */
+  /** Called when an ejection ended because its trial passed. */
   readonly onRestored: (endpoint: Endpoint) => void;
+  /** The trial failed: it is out for longer. */
+  readonly onEjected: (endpoint: Endpoint, cause: EjectionCause, untilMs: number) => void;
 }
 
+const LEAK_LOOK_MS = 1000;
+
 /**
- * Ends ejections. One per pool, on main, the only thread that does (so that it happens although a worker stalls or dies). Main calls `sweep` about
+ * Ends ejections. One per pool, on main, the only thread that does (so that it happens although a worker stalls or dies). When the time of one is over
+ * a single request finds out whether the endpoint is well: a worker takes the permit, and main restores or ejects for longer by what it found. Main calls `sweep` about
  * every 100 ms, `remove` for every endpoint that leaves, and `release` when ejection is switched off or an operator asks.
  */
 export class EjectionRestorer {
@@ -20,6 +29,10 @@ export class EjectionRestorer {
   readonly #context: EjectionRestorerContext;
   /** Endpoints that were ejected lately: since when they are clean, or until when the present ejection lasts. */
   readonly #cleanSinceMs = new Map<Endpoint, number>();
+  /** After a worker's death: when to look whether it took a place with it, Infinity for never. */
+  #leakDueMs = Number.POSITIVE_INFINITY;
+  /** Places without a bit at the last look. */
+  #surplus = 0;
 
   constructor(options: EjectionOptions, context: EjectionRestorerContext) {
     this.#options = options;
@@ -34,6 +47,7 @@ export class EjectionRestorer {
   /** Ends what is over. For every `base` without a further ejection the next one is shorter by one `base`. Plain reads unless something is due. */
   sweep(members: Iterable<Endpoint>): void {
     const now = this.#context.clock.now();
+    if (now >= this.#leakDueMs) this.#lookForLeak(members, now);
     if (this.#context.words.ejected > 0)
       for (const endpoint of members) if ((endpoint.down & Down.EJECTED) !== 0) this.#sweepEjected(endpoint, now);
     for (const [endpoint, sinceMs] of this.#cleanSinceMs) {
@@ -70,10 +84,54 @@ export class EjectionRestorer {
 
   #sweepEjected(endpoint: Endpoint, now: number): void {
     this.#cleanSinceMs.delete(endpoint);
-    if (endpoint.ejectedUntilMs <= now && this.release(endpoint)) this.#context.onRestored(endpoint);
+    switch (endpoint.trial) {
+      case Trial.NONE:
+        if (endpoint.ejectedUntilMs <= now) this.#open(endpoint);
+        break;
+      case Trial.PASSED:
+        if (this.release(endpoint)) this.#context.onRestored(endpoint);
+        break;
+      case Trial.FAILED:
+        this.#prolong(endpoint, now);
+        break;
+    }
+  }
+
+  #open(endpoint: Endpoint): void {
+    endpoint.trial = Trial.OPEN;
+    this.#context.words.bumpGeneration();
+  }
+
+  #prolong(endpoint: Endpoint, now: number): void {
+    const untilMs = now + ejectionLengthMs(this.#options, endpoint.ejections, this.#context.random);
+    endpoint.ejectedUntilMs = untilMs;
+    endpoint.ejections++;
+    endpoint.trial = Trial.NONE;
+    this.#context.words.bumpGeneration();
+    this.#context.onEjected(endpoint, 'trial', untilMs);
+  }
+
+  /** A worker died: the permits it held are open again. */
+  workerGone(row: number, members: Iterable<Endpoint>): void {
+    for (const endpoint of members) endpoint.endTrial(Trial.OPEN, row);
+    this.#surplus = 0;
+    this.#leakDueMs = this.#context.clock.now() + LEAK_LOOK_MS;
+  }
+
+  /** A worker that was killed between taking a place and setting its bit took the place with it. Two looks must agree: another may be in between just now. */
+  #lookForLeak(members: Iterable<Endpoint>, now: number): void {
+    const { words } = this.#context;
+    const { ejected } = words;
+    let surplus = ejected;
+    for (const endpoint of members) if ((endpoint.down & Down.EJECTED) !== 0) surplus--;
+    const isCertain = surplus > 0 && surplus === this.#surplus;
+    const isOver = surplus <= 0 || (isCertain && words.correctEjections(ejected, ejected - surplus));
+    this.#surplus = surplus;
+    this.#leakDueMs = isOver ? Number.POSITIVE_INFINITY : now + LEAK_LOOK_MS;
   }
 
   #clear(endpoint: Endpoint): boolean {
+    endpoint.trial = Trial.NONE;
     const cleared = (endpoint.setDown(0, Down.EJECTED) & Down.EJECTED) !== 0;
     if (cleared) this.#context.words.returnEjection();
     return cleared;

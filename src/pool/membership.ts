@@ -11,11 +11,17 @@ import { identityOf, secureContextOf } from '../endpoint/endpoint-tls.ts';
 import type { PoolWords } from '../endpoint/pool-words.ts';
 import type { SlotAllocator } from '../endpoint/slot-allocator.ts';
 import { probes } from '../health/catalog.ts';
+import type { EjectionCause } from '../health/ejection-options.ts';
 import { EjectionRestorer } from '../health/ejection-restorer.ts';
+import { ejectionCap } from '../health/ejector.ts';
+import { OutlierDetector } from '../health/outlier-detector.ts';
 import type { ProbeContext } from '../health/probe-context.ts';
 import type { ProbeGate } from '../health/probe-gate.ts';
 import type { ProbeOptions } from '../health/probe-options.ts';
 import { ProbeRunner } from '../health/probe-runner.ts';
+import { applySlowStart } from '../health/slow-start.ts';
+import { type EjectionState, ejectionStateOf } from './ejection-state.ts';
+import { Flapping } from './flapping.ts';
 import type { PoolOptions } from './options.ts';
 import { type RememberedEndpoint, recall, remember } from './remembered.ts';
 
@@ -33,6 +39,8 @@ export interface Member {
   probe: 'unknown' | 'fit' | 'unfit' | 'off';
   /** Why it is down, in words of whoever took it out; '' when it is not. */
   downReason: string;
+  /** Fit again, but held down for flapping. */
+  isHeld: boolean;
 }
 
 /** What the probe runner says of a newcomer before its first check. */
@@ -41,7 +49,13 @@ const NOT_CHECKED = 'not checked yet';
 /** Something rare that happened to an endpoint. */
 export type MemberEvent =
   | { readonly kind: 'restored' | 'fit'; readonly endpoint: string }
-  | { readonly kind: 'unfit'; readonly endpoint: string; readonly reason: string };
+  | { readonly kind: 'unfit'; readonly endpoint: string; readonly reason: string }
+  | { readonly kind: 'ejected'; readonly endpoint: string; readonly cause: string; readonly forMs: number }
+  | { readonly kind: 'would-eject'; readonly endpoint: string; readonly cause: string }
+  | { readonly kind: 'flapping'; readonly endpoint: string; readonly forMs: number };
+
+/** How often weights in slow start and held endpoints are looked at. */
+const SELDOM_MS = 1000;
 
 /** What a membership is made with. */
 export interface MembershipContext {
@@ -90,6 +104,9 @@ export class Membership {
   #version = 0;
   #probes: ProbeRunner | null = null;
   #restorer: EjectionRestorer | null = null;
+  #detector: OutlierDetector | null = null;
+  #flapping: Flapping | null = null;
+  #seldomDueMs = 0;
 
   constructor(name: string, options: PoolOptions, context: MembershipContext) {
     this.name = name;
@@ -97,7 +114,8 @@ export class Membership {
     this.options = options;
     this.#context = context;
     this.#overrides = new Map(Object.entries(context.overrides ?? {}));
-    this.#restorer = this.#makeRestorer();
+    this.#configureEjection();
+    this.#flapping = this.#makeFlapping();
     this.#probes = this.#makeProbes();
   }
 
@@ -120,6 +138,7 @@ export class Membership {
     const before = this.options;
     this.options = options;
     if (JSON.stringify(before.ejection) !== JSON.stringify(options.ejection)) this.#configureEjection();
+    if (JSON.stringify(before.damping) !== JSON.stringify(options.damping)) this.#flapping = this.#makeFlapping();
     if (JSON.stringify([before.probe, before.tls]) === JSON.stringify([options.probe, options.tls])) return;
     this.#probes?.close();
     this.#probes = this.#makeProbes();
@@ -132,6 +151,7 @@ export class Membership {
   /** Ejections that run keep their length; when ejection is switched off they end. */
   #configureEjection(): void {
     const { ejection } = this.options;
+    this.#detector = this.#makeDetector();
     if (ejection !== null && this.#restorer !== null) return this.#restorer.configure(ejection);
     for (const { endpoint } of this.#members.values()) this.#restorer?.release(endpoint);
     this.#restorer = this.#makeRestorer();
@@ -177,7 +197,7 @@ export class Membership {
     this.#applyAdmin(id, member);
     const weight = override.weight ?? member.spec.weight;
     if (weight !== member.endpoint.weight) {
-      member.endpoint.weight = weight;
+      setWeight(member.endpoint, weight);
       this.#publish([member.endpoint], []);
     }
     this.words.bumpGeneration();
@@ -212,12 +232,37 @@ export class Membership {
   /** A worker died: it owes nothing any more. */
   workerGone(row: number): void {
     this.words.retire(row);
+    this.#restorer?.workerGone(row, this.#endpoints());
     for (const slot of [...this.#leaving.keys()]) this.acknowledge(slot, row);
   }
 
   /** Called about every 100 ms: ends ejections whose time is over. */
   sweep(): void {
-    this.#restorer?.sweep(this.#endpoints());
+    const nowMs = this.#context.clock.now();
+    const endpoints = Array.from(this.#endpoints());
+    this.#restorer?.sweep(endpoints);
+    this.#detector?.sweep(endpoints);
+    if (nowMs < this.#seldomDueMs) return;
+    this.#seldomDueMs = nowMs + SELDOM_MS;
+    const { slowStart } = this.options;
+    if (slowStart !== null) applySlowStart(endpoints, nowMs, slowStart);
+    this.#flapping?.sweep();
+  }
+
+  /** How ejection stands; null when it is off. */
+  get ejectionState(): EjectionState | null {
+    const { ejection } = this.options;
+    if (ejection === null || this.#detector === null) return null;
+    return ejectionStateOf(Array.from(this.#endpoints()), ejection, this.#detector.wanted);
+  }
+
+  #setFit(member: Member): void {
+    const { endpoint } = member;
+    if ((endpoint.setDown(0, Down.PROBE) & Down.PROBE) === 0) return;
+    this.words.bumpGeneration();
+    endpoint.readySinceMs = this.#context.clock.now();
+    if (member.downReason.startsWith('probe')) member.downReason = '';
+    this.#context.onEvent(this.name, { kind: 'fit', endpoint: endpoint.id });
   }
 
   endpointOf(slot: number): Endpoint | null {
@@ -239,9 +284,9 @@ export class Membership {
   #add(id: string, spec: RegistryEndpoint): Member {
     const { slots, clock } = this.#context;
     const endpoint = new Endpoint(slots.take(), specOf(spec), slots.table, 0);
-    const member: Member = { endpoint, spec, probe: 'off', downReason: '' };
+    const member: Member = { endpoint, spec, probe: 'off', downReason: '', isHeld: false };
     this.#members.set(id, member);
-    endpoint.weight = this.#overrides.get(id)?.weight ?? spec.weight;
+    setWeight(endpoint, this.#overrides.get(id)?.weight ?? spec.weight);
     endpoint.readySinceMs = clock.now();
     const unfit = this.#recall(member);
     this.#applyStatus(member, spec);
@@ -267,8 +312,7 @@ export class Membership {
     if (ejection === null || endpoint.down !== 0) return;
     let fit = 0;
     for (const one of this.#endpoints()) if (one.down === 0 && one.weight > 0) fit++;
-    const cap = Math.max(1, Math.floor(ejection.maxEjected * this.#members.size));
-    if (fit < 2 || !this.words.tryTakeEjection(cap)) return;
+    if (fit < 2 || !this.words.tryTakeEjection(ejectionCap(ejection, this.#members.size))) return;
     endpoint.ejectedUntilMs = this.#context.clock.now() + forMs;
     endpoint.setDown(Down.EJECTED);
   }
@@ -287,9 +331,9 @@ export class Membership {
   #readd(id: string, known: Member, spec: RegistryEndpoint): Member {
     this.#probes?.remove(known.endpoint);
     const endpoint = new Endpoint(known.endpoint.slot, specOf(spec), this.#context.slots.table, 0);
-    const member: Member = { endpoint, spec, probe: known.probe, downReason: known.downReason };
+    const member: Member = { endpoint, spec, probe: known.probe, downReason: known.downReason, isHeld: false };
     this.#members.set(id, member);
-    endpoint.weight = this.#overrides.get(id)?.weight ?? spec.weight;
+    setWeight(endpoint, this.#overrides.get(id)?.weight ?? spec.weight);
     this.#applyStatus(member, spec);
     this.#startProbing(member);
     return member;
@@ -301,11 +345,14 @@ export class Membership {
     const isNewProcess =
       spec.generation !== '' && member.spec.generation !== '' && spec.generation !== member.spec.generation;
     member.spec = spec;
+    const { zone, metadata } = endpoint.spec;
+    const isElsewhere = zone !== spec.zone || (metadata.name ?? '') !== (spec.metadata.name ?? '');
+    endpoint.spec = specOf(spec);
     if (isNewProcess) this.#renew(endpoint);
     this.#applyStatus(member, spec);
     const weight = this.#overrides.get(id)?.weight ?? spec.weight;
-    if (weight === endpoint.weight) return false;
-    endpoint.weight = weight;
+    if (weight === endpoint.weight) return isElsewhere;
+    setWeight(endpoint, weight);
     return true;
   }
 
@@ -333,6 +380,8 @@ export class Membership {
   #applyStatus(member: Member, { status }: RegistryEndpoint): void {
     const { endpoint } = member;
     const want = status === 'down' ? Down.REGISTRY : status === 'draining' ? Down.DRAINING : 0;
+    if (want === 0 && (endpoint.down & Down.REGISTRY) !== 0 && this.#flapping?.holds(member, 'registry') === true)
+      return;
     const before = endpoint.setDown(want, (Down.REGISTRY | Down.DRAINING) & ~want);
     const had = before & (Down.REGISTRY | Down.DRAINING);
     if (had === want) return;
@@ -341,6 +390,7 @@ export class Membership {
       if (member.downReason.startsWith('registry')) member.downReason = '';
     } else {
       member.downReason = `registry says ${status}`;
+      if (want === Down.REGISTRY) this.#flapping?.wentDown(member);
     }
   }
 
@@ -373,10 +423,43 @@ export class Membership {
 
   #makeRestorer(): EjectionRestorer | null {
     const { ejection } = this.options;
-    const { clock, words, onEvent } = this.#context;
+    const { clock, random, words, onEvent } = this.#context;
     if (ejection === null) return null;
     const onRestored = (endpoint: Endpoint) => onEvent(this.name, { kind: 'restored', endpoint: endpoint.id });
-    return new EjectionRestorer(ejection, { clock, words, onRestored });
+    return new EjectionRestorer(ejection, { clock, random, words, onRestored, onEjected: this.#onEjected });
+  }
+
+  #makeDetector(): OutlierDetector | null {
+    const { ejection } = this.options;
+    const { clock, random, words, onEvent } = this.#context;
+    if (ejection === null) return null;
+    const onReported = ({ id }: Endpoint, cause: EjectionCause) =>
+      onEvent(this.name, { kind: 'would-eject', endpoint: id, cause });
+    return new OutlierDetector(ejection, { clock, random, words, onEjected: this.#onEjected, onReported });
+  }
+
+  readonly #onEjected = ({ id }: Endpoint, cause: EjectionCause, untilMs: number): void => {
+    const forMs = Math.round(untilMs - this.#context.clock.now());
+    this.#context.onEvent(this.name, { kind: 'ejected', endpoint: id, cause, forMs });
+  };
+
+  #makeFlapping(): Flapping | null {
+    const { damping } = this.options;
+    if (damping === null) return null;
+    for (const member of this.#members.values()) if (member.isHeld) this.#unhold(member);
+    return new Flapping(damping, {
+      clock: this.#context.clock,
+      members: this.#members,
+      onFlapping: ({ id }, forMs) => this.#context.onEvent(this.name, { kind: 'flapping', endpoint: id, forMs }),
+      onReleased: (_, member) => this.#unhold(member),
+    });
+  }
+
+  #unhold(member: Member): void {
+    member.isHeld = false;
+    if (member.probe === 'fit') this.#setFit(member);
+    this.#applyStatus(member, member.spec);
+    this.words.bumpGeneration();
   }
 
   #makeProbes(): ProbeRunner | null {
@@ -402,21 +485,25 @@ export class Membership {
     if (member === undefined || member.endpoint !== endpoint) return;
     const isFirst = member.probe === 'unknown';
     member.probe = fit ? 'fit' : 'unfit';
-    const before = endpoint.setDown(fit ? 0 : Down.PROBE, fit ? Down.PROBE : 0);
-    const was = (before & Down.PROBE) !== 0;
-    if (was === !fit) return;
-    this.words.bumpGeneration();
     if (fit) {
-      endpoint.readySinceMs = this.#context.clock.now();
-      if (member.downReason.startsWith('probe')) member.downReason = '';
-      this.#context.onEvent(this.name, { kind: 'fit', endpoint: endpoint.id });
-    } else {
-      member.downReason = `probe: ${reason}`;
-      // A newcomer waits for its first check: that is no news about its health.
-      if (!isFirst || reason !== NOT_CHECKED)
-        this.#context.onEvent(this.name, { kind: 'unfit', endpoint: endpoint.id, reason });
+      if ((endpoint.down & Down.PROBE) !== 0 && this.#flapping?.holds(member, 'probe') !== true) this.#setFit(member);
+      return;
     }
+    const wasDown = (endpoint.setDown(Down.PROBE) & Down.PROBE) !== 0;
+    member.downReason = `probe: ${reason}`;
+    if (wasDown) return;
+    this.words.bumpGeneration();
+    // A newcomer waits for its first check: that is no news about its health.
+    if (isFirst && reason === NOT_CHECKED) return;
+    this.#context.onEvent(this.name, { kind: 'unfit', endpoint: endpoint.id, reason });
+    this.#flapping?.wentDown(member);
   }
+}
+
+/** The whole weight; a slow start lowers it again within a second. */
+function setWeight(endpoint: Endpoint, weight: number): void {
+  endpoint.weight = weight;
+  endpoint.effectiveWeight = weight;
 }
 
 function specOf({ host, port, weight, zone, backup, version, tags, metadata }: RegistryEndpoint): EndpointSpec {

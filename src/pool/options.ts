@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { KindSettings } from '../base/catalog.ts';
 import { duration, limit, orOff, share, timeout } from '../base/literals.ts';
 import { type StaticEndpoint, staticEndpoint } from '../discovery/static-endpoint.ts';
-import type { EjectionOptions } from '../health/ejection.ts';
+import { type DampingOptions, dampingOptions } from '../health/damping.ts';
+import type { EjectionOptions } from '../health/ejection-options.ts';
 import { RETRY_ON_WORDS } from './retry.ts';
 
 /** The schemas of the parts a pool is made of; app takes them from the catalogs. */
@@ -90,6 +91,9 @@ export function poolOptions(parts: PoolParts) {
       ejection: orOff(parts.ejection)
         .describe('takes endpoints out that fail live traffic')
         .prefault({} as never),
+      damping: orOff(dampingOptions)
+        .describe('holds endpoints down that probes or registry take out and bring back too often')
+        .prefault({}),
       retry: orOff(retry).describe('another attempt, on another endpoint').prefault({}),
       timeouts: timeouts.describe('of the upstream side').prefault({}),
       limits: limits.describe('in the process, not per worker').prefault({}),
@@ -131,6 +135,7 @@ export interface PoolOptions {
   readonly host: 'keep' | 'endpoint';
   readonly probe: KindSettings | null;
   readonly ejection: EjectionOptions | null;
+  readonly damping: DampingOptions | null;
   readonly retry: RetryOptions | null;
   readonly timeouts: z.output<typeof timeouts>;
   readonly limits: z.output<typeof limits>;

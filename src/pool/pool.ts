@@ -2,12 +2,13 @@ import { Ring } from '../base/ring.ts';
 import { applyDelta, type EndpointDelta } from '../endpoint/delta.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import { type EndpointSet, Tried } from '../endpoint/endpoint-set.ts';
-import type { Outcome } from '../endpoint/outcome.ts';
+import { Outcome } from '../endpoint/outcome.ts';
 import { POOL_COUNTERS, PoolCounter, type PoolWords } from '../endpoint/pool-words.ts';
 import type { SlotTable } from '../endpoint/slots.ts';
 import { selectAvailable } from '../health/availability.ts';
 import { Ejection } from '../health/ejection.ts';
-import { slowStartShare } from '../health/slow-start.ts';
+import { applySlowStart } from '../health/slow-start.ts';
+import { Trials } from '../health/trials.ts';
 import { schedulers } from '../scheduling/catalog.ts';
 import type { HashKey } from '../scheduling/hash-key.ts';
 import type { Scheduler, SchedulerContext } from '../scheduling/scheduler.ts';
@@ -36,6 +37,8 @@ export interface PoolContext extends SchedulerContext {
   readonly table: SlotTable;
   /** An endpoint was taken out for failing live traffic. */
   readonly onEjected: (pool: string, endpoint: Endpoint, cause: string, untilMs: number) => void;
+  /** It would have been, were its cause not in `report`. */
+  readonly onReported?: (pool: string, endpoint: Endpoint, cause: string) => void;
   /** An endpoint left the pool and this thread has nothing in flight on it any more. */
   readonly onGone: (pool: string, endpoint: Endpoint) => void;
 }
@@ -66,6 +69,7 @@ export class Pool {
   readonly #waiting = new Ring<PendingPlace>();
   /** Endpoints passed over by the search for one with room. */
   readonly #passed = new Tried();
+  readonly #trials = new Trials();
   #leaving: Endpoint[] = [];
   /** A change came in part: endpoints that it removes are still in `set`. */
   #isChanging = false;
@@ -131,10 +135,14 @@ export class Pool {
 
   /**
    * The endpoint for one attempt, or null: see `refusal`. An endpoint in `tried` comes only when nothing else is left. `hash` is that of the request's
-   * `hashOn`, 1…2³¹−1; 0 when the request has nothing of the kind.
+   * `hashOn`, 1…2³¹−1; 0 when the request has nothing of the kind. `isRepeatable`: when the attempt fails the request can be sent again.
    */
-  acquire(hash: number, tried: Tried, nowMs: number): Endpoint | null {
+  acquire(hash: number, tried: Tried, nowMs: number, isRepeatable = true): Endpoint | null {
     if (this.words.generation !== this.#generation) this.#refilter();
+    if (this.#trials.isOpen && tried.size === 0) {
+      const ejected = this.#trials.take(nowMs, isRepeatable);
+      if (ejected !== null) return this.#begin(ejected, nowMs);
+    }
     let endpoint = this.#scheduler.pick(hash, tried, nowMs);
     if (endpoint === null) {
       this.refusal = Refusal.EMPTY;
@@ -147,6 +155,10 @@ export class Pool {
         return null;
       }
     }
+    return this.#begin(endpoint, nowMs);
+  }
+
+  #begin(endpoint: Endpoint, nowMs: number): Endpoint {
     endpoint.begin(nowMs);
     this.#scheduler.onAcquire?.(endpoint);
     return endpoint;
@@ -161,6 +173,7 @@ export class Pool {
   answered(endpoint: Endpoint, outcome: Outcome, startedMs: number, latencyMs: number): void {
     endpoint.answered(startedMs);
     const nowMs = startedMs + latencyMs;
+    if (this.#trials.isHeld) this.#trials.end(endpoint, outcome, startedMs);
     this.#scheduler.onAnswer?.(endpoint, outcome, latencyMs, nowMs);
     this.#ejection?.onAnswer(endpoint, outcome, nowMs);
   }
@@ -175,6 +188,7 @@ export class Pool {
   /** In place of `answered` and `release`: the attempt says nothing about the endpoint. */
   cancel(endpoint: Endpoint, startedMs: number): void {
     endpoint.cancel(startedMs);
+    if (this.#trials.isHeld) this.#trials.end(endpoint, Outcome.CLIENT_GONE, startedMs);
     if (this.#waiting.length > 0) this.#serveWaiting();
   }
 
@@ -215,6 +229,11 @@ export class Pool {
     if (this.words.generation !== this.#generation) this.#refilter();
   }
 
+  /** This thread's event loop came late by more than a tick or two: what fails now is not held against endpoints. */
+  hold(nowMs: number): void {
+    this.#ejection?.hold(nowMs);
+  }
+
   #serveWaiting(): void {
     for (;;) {
       const place = this.#waiting.peek();
@@ -249,29 +268,16 @@ export class Pool {
     const selection = selectAvailable(this.#set.all, { panicThreshold: this.options.panic ?? 0 });
     this.panic = selection.panic;
     this.#set = { version: this.#set.version, all: this.#set.all, available: selection.available };
-    if (this.options.slowStart !== null) this.#applySlowStart(this.#context.clock.now(), this.options.slowStart);
+    if (this.options.slowStart !== null)
+      applySlowStart(this.#set.available, this.#context.clock.now(), this.options.slowStart);
     this.#ejection?.update(this.#set.all);
+    this.#trials.update(this.#set.all);
     this.#scheduler.update(this.#set);
   }
 
   #stepSlowStart(nowMs: number): void {
     this.#slowStartedMs = nowMs;
-    if (this.#applySlowStart(nowMs, this.options.slowStart as number)) this.#scheduler.update(this.#set);
-  }
-
-  /** Returns whether a weight changed. Skipped when most of the pool is new: then nobody is there to carry the rest. */
-  #applySlowStart(nowMs: number, windowMs: number): boolean {
-    const { available } = this.#set;
-    const fresh = available.filter((endpoint) => nowMs - endpoint.readySinceMs < windowMs).length;
-    const skip = fresh * 2 > available.length;
-    let changed = false;
-    for (const endpoint of available) {
-      const share = skip ? 1 : slowStartShare(nowMs - endpoint.readySinceMs, windowMs);
-      const weight = endpoint.weight * share;
-      changed ||= weight !== endpoint.effectiveWeight;
-      endpoint.effectiveWeight = weight;
-    }
-    return changed;
+    if (applySlowStart(this.#set.available, nowMs, this.options.slowStart as number)) this.#scheduler.update(this.#set);
   }
 
   #releaseGone(): void {
@@ -291,12 +297,13 @@ export class Pool {
   #makeEjection(): Ejection | null {
     const { ejection } = this.options;
     if (ejection === null) return null;
-    const { clock, random, onEjected } = this.#context;
+    const { clock, random, onEjected, onReported } = this.#context;
     return new Ejection(ejection, {
       words: this.words,
       clock,
       random,
       onEjected: (endpoint, cause, untilMs) => onEjected(this.name, endpoint, cause, untilMs),
+      onReported: (endpoint, cause) => onReported?.(this.name, endpoint, cause),
     });
   }
 }

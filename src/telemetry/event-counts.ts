@@ -3,8 +3,12 @@ import type { EvenkeelEvent } from './event-log.ts';
 /** Label of everything that has no series of its own. */
 export const OTHER = 'other';
 
-/** One sample of `evenkeel_ejections_total`. */
+/** What is counted, each a family: ejections, ejections only reported, holds for flapping. */
+export type CountedEvent = 'ejected' | 'would-eject' | 'flapping';
+
+/** One sample of such a family. `cause` is '' for flapping. */
 export interface EjectionCount {
+  readonly type: CountedEvent;
   readonly pool: string;
   readonly endpoint: string;
   readonly cause: string;
@@ -26,16 +30,19 @@ export class EventCounts {
 
   /** Counts an event, if it is one that is counted. Bound: may be handed on as it is. */
   readonly take = (event: EvenkeelEvent): void => {
-    if (event.type !== 'ejected') return;
-    const endpoint = this.#isOwn(event.pool, event.endpoint) ? event.endpoint : OTHER;
-    const key = `${event.pool}\0${endpoint}\0${event.cause}`;
+    if (event.type !== 'ejected' && event.type !== 'would-eject' && event.type !== 'flapping') return;
+    const { type, pool } = event;
+    const endpoint = this.#isOwn(pool, event.endpoint) ? event.endpoint : OTHER;
+    const cause = type === 'flapping' ? '' : event.cause;
+    const key = `${type}\0${pool}\0${endpoint}\0${cause}`;
     const found = this.#ejections.get(key);
     if (found !== undefined) found.count++;
-    else this.#ejections.set(key, { pool: event.pool, endpoint, cause: event.cause, count: 1 });
+    else this.#ejections.set(key, { type, pool, endpoint, cause, count: 1 });
   };
 
-  get ejections(): Iterable<Readonly<EjectionCount>> {
-    return this.#ejections.values();
+  /** The samples of one family. */
+  *of(type: CountedEvent): Generator<Readonly<EjectionCount>> {
+    for (const one of this.#ejections.values()) if (one.type === type) yield one;
   }
 
   /** Whether no further endpoint would get a series of its own. */

@@ -19,6 +19,10 @@ export type EvenkeelEvent =
       readonly cause: string;
       readonly forMs: number;
     }
+  /** A cause that is only reported would have ejected it. */
+  | { readonly type: 'would-eject'; readonly pool: string; readonly endpoint: string; readonly cause: string }
+  /** It went down too often: it stays down for so long. */
+  | { readonly type: 'flapping'; readonly pool: string; readonly endpoint: string; readonly forMs: number }
   | { readonly type: 'restored'; readonly pool: string; readonly endpoint: string }
   | { readonly type: 'unfit'; readonly pool: string; readonly endpoint: string; readonly reason: string }
   | { readonly type: 'fit'; readonly pool: string; readonly endpoint: string }
@@ -63,6 +67,8 @@ export type PublishedEvent = EvenkeelEvent & { readonly id: number; readonly tim
 
 const LEVELS: Readonly<Partial<Record<EvenkeelEvent['type'], 'debug' | 'warn' | 'error'>>> = {
   ejected: 'warn',
+  'would-eject': 'warn',
+  flapping: 'warn',
   unfit: 'warn',
   'endpoint-changed': 'debug',
   reloading: 'debug',

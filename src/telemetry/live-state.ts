@@ -1,5 +1,6 @@
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { PoolWords } from '../endpoint/pool-words.ts';
+import type { EjectionState } from '../pool/ejection-state.ts';
 import type { ListenerCells } from '../proxy/listener-cells.ts';
 import type { RouteCells } from '../routing/route-cells.ts';
 
@@ -51,6 +52,8 @@ export interface LivePool {
   readonly words: PoolWords;
   /** Too few endpoints are available: the pool uses all that are not drained. */
   readonly panic: boolean;
+  /** How ejection stands; null when it is off. */
+  readonly ejection: EjectionState | null;
   readonly endpoints: readonly LiveEndpoint[];
 }
 

@@ -166,8 +166,13 @@ function poolFamilies(state: LiveState): string {
   );
   let pending = familyHeader('evenkeel_pool_pending', 'gauge', 'Requests that wait for an endpoint.');
   let ejected = familyHeader('evenkeel_pool_ejected', 'gauge', 'Endpoints ejected now.');
+  let refused = familyHeader(
+    'evenkeel_pool_ejections_refused',
+    'gauge',
+    'Endpoints that fail enough to be ejected, but the cap is reached or nobody else is left.',
+  );
   let panic = familyHeader('evenkeel_pool_panic', 'gauge', 'Whether too few endpoints are available and all are used.');
-  for (const { name, words, panic: isPanic } of state.pools) {
+  for (const { name, words, ejection, panic: isPanic } of state.pools) {
     const labels = formatLabels({ pool: name });
     for (let reason = 0; reason < RETRY_REASONS.length; reason++) {
       const own = `${labels},reason="${RETRY_REASONS[reason]}"`;
@@ -175,17 +180,29 @@ function poolFamilies(state: LiveState): string {
     }
     pending += sampleLine('evenkeel_pool_pending', labels, words.counter(PoolCounter.PENDING));
     ejected += sampleLine('evenkeel_pool_ejected', labels, words.ejected);
+    refused += sampleLine(
+      'evenkeel_pool_ejections_refused',
+      labels,
+      (ejection?.wanted ?? 0) - (ejection?.ejected ?? 0),
+    );
     panic += sampleLine('evenkeel_pool_panic', labels, isPanic ? 1 : 0);
   }
-  return retries + pending + ejected + panic;
+  return retries + pending + ejected + refused + panic;
 }
 
 function ejections(counts: EventCounts): string {
   const name = 'evenkeel_ejections_total';
   let lines = familyHeader(name, 'counter', 'Endpoints taken out because live traffic failed on them.');
-  for (const { pool, endpoint, cause, count } of counts.ejections) {
+  for (const { pool, endpoint, cause, count } of counts.of('ejected'))
     lines += sampleLine(name, formatLabels({ pool, endpoint, cause }), count);
-  }
+  const reported = 'evenkeel_ejections_reported_total';
+  lines += familyHeader(reported, 'counter', 'Ejections that did not happen, because their cause is only reported.');
+  for (const { pool, endpoint, cause, count } of counts.of('would-eject'))
+    lines += sampleLine(reported, formatLabels({ pool, endpoint, cause }), count);
+  const flapping = 'evenkeel_flapping_total';
+  lines += familyHeader(flapping, 'counter', 'Times an endpoint was held down because it went up and down too often.');
+  for (const { pool, endpoint, count } of counts.of('flapping'))
+    lines += sampleLine(flapping, formatLabels({ pool, endpoint }), count);
   return lines;
 }
 

@@ -2,6 +2,7 @@ import { BUCKETS, bucketQuantile, FINE_BUCKETS, fineQuantile } from '../base/his
 import { Down, downWords } from '../endpoint/down.ts';
 import { isFailure, OUTCOME_WORDS, type Outcome } from '../endpoint/outcome.ts';
 import { PoolCounter, RETRY_REASONS } from '../endpoint/pool-words.ts';
+import type { EjectionState } from '../pool/ejection-state.ts';
 import { REASONS } from '../proxy/listener-cells.ts';
 import { METHOD_LABELS, type RouteCells, STATUS_LABELS } from '../routing/route-cells.ts';
 import type {
@@ -65,6 +66,8 @@ export interface PoolSummary extends Quantiles {
   readonly size: number;
   readonly available: number;
   readonly ejected: number;
+  /** `wanted` may be more than `ejected`: `note` says why. */
+  readonly ejection: EjectionState | null;
   readonly active: number;
   readonly pending: number;
   readonly requests: number;
@@ -125,6 +128,7 @@ export function poolSummary(pool: LivePool, routes: readonly LiveRoute[], recent
     size: pool.endpoints.length,
     available,
     ejected: pool.words.ejected,
+    ejection: pool.ejection,
     active,
     pending: pool.words.counter(PoolCounter.PENDING),
     requests: sum([...fine]),

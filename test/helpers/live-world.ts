@@ -51,7 +51,16 @@ export class LiveWorld {
       readyReason: '',
       listeners: [shop],
       routes: [route],
-      pools: [{ name: 'web', scheduler: 'response-time', words: new PoolWords(ROWS), panic: false, endpoints: [] }],
+      pools: [
+        {
+          name: 'web',
+          scheduler: 'response-time',
+          words: new PoolWords(ROWS),
+          panic: false,
+          ejection: null,
+          endpoints: [],
+        },
+      ],
       registries: [],
       workers: [
         { id: 0, state: 'up', restarts: 0, lagMs: 1.5 },
@@ -62,7 +71,7 @@ export class LiveWorld {
   }
 
   addPool(name: string): Mutable<LivePool> {
-    const pool = { name, scheduler: 'random', words: new PoolWords(ROWS), panic: false, endpoints: [] };
+    const pool = { name, scheduler: 'random', words: new PoolWords(ROWS), panic: false, ejection: null, endpoints: [] };
     this.state.pools.push(pool);
     return pool;
   }

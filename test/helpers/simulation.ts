@@ -5,8 +5,11 @@ import { Tried } from '../../src/endpoint/endpoint-set.ts';
 import { isFailure, Outcome } from '../../src/endpoint/outcome.ts';
 import { PoolWords } from '../../src/endpoint/pool-words.ts';
 import { selectAvailable } from '../../src/health/availability.ts';
-import { Ejection, type EjectionOptions } from '../../src/health/ejection.ts';
+import { Ejection } from '../../src/health/ejection.ts';
+import type { EjectionOptions } from '../../src/health/ejection-options.ts';
 import { EjectionRestorer } from '../../src/health/ejection-restorer.ts';
+import { OutlierDetector } from '../../src/health/outlier-detector.ts';
+import { Trials } from '../../src/health/trials.ts';
 import type { Scheduler, SchedulerContext } from '../../src/scheduling/scheduler.ts';
 import { EndpointFactory } from './endpoint-factory.ts';
 
@@ -98,6 +101,8 @@ export class Simulation {
   readonly #schedulers: Scheduler[];
   readonly #ejections: (Ejection | null)[];
   readonly #restorer: EjectionRestorer | null;
+  readonly #detector: OutlierDetector | null;
+  readonly #trials: Trials[];
   readonly #generations: number[];
   #next = 0;
 
@@ -127,7 +132,18 @@ export class Simulation {
           }),
     );
     this.#restorer =
-      ejection === undefined ? null : new EjectionRestorer(ejection, { clock, words, onRestored: () => {} });
+      ejection === undefined
+        ? null
+        : new EjectionRestorer(ejection, {
+            clock,
+            random,
+            words,
+            onRestored: () => {},
+            onEjected: (endpoint) => this.ejected.push({ endpoint, atMs: this.nowMs }),
+          });
+    const onEjected = (endpoint: Endpoint) => this.ejected.push({ endpoint, atMs: this.nowMs });
+    this.#detector = ejection === undefined ? null : new OutlierDetector(ejection, { clock, random, words, onEjected });
+    this.#trials = this.#schedulers.map(() => new Trials());
     if (this.#restorer !== null) this.#sweep();
   }
 
@@ -189,6 +205,7 @@ export class Simulation {
 
   #sweep(): void {
     this.#restorer?.sweep(this.#members[0]);
+    this.#detector?.sweep(this.#members[0]);
     this.#events.push(this.clock.now() + 100, () => this.#sweep());
   }
 
@@ -209,7 +226,8 @@ export class Simulation {
     const { worker } = request;
     if (this.#generations[worker] !== this.words.generation) this.#refilter(worker);
     const scheduler = this.#schedulers[worker];
-    const endpoint = scheduler.pick(0, request.tried);
+    const trial = request.tried.size === 0 ? this.#trials[worker].take(this.clock.now(), true) : null;
+    const endpoint = trial ?? scheduler.pick(0, request.tried);
     if (endpoint === null) {
       this.served.push({ arrivedMs: request.arrivedMs, totalMs: this.nowMs - request.arrivedMs, failed: true });
       return;
@@ -235,6 +253,7 @@ export class Simulation {
     const all = [...this.#members[worker + 1]];
     const { available } = selectAvailable(all, { panicThreshold: 0.5 });
     this.#ejections[worker]?.update(all);
+    this.#trials[worker].update(all);
     this.#schedulers[worker].update({ version: 1, all, available });
   }
 
@@ -260,6 +279,7 @@ export class Simulation {
     const latencyMs = this.clock.now() - startedMs;
     endpoint.answered(startedMs);
     scheduler.onAnswer?.(endpoint, outcome, latencyMs);
+    this.#trials[request.worker].end(endpoint, outcome, startedMs);
     this.#ejections[request.worker]?.onAnswer(endpoint, outcome);
     endpoint.end(outcome, latencyMs);
     scheduler.onRelease?.(endpoint, outcome, latencyMs);

@@ -36,9 +36,20 @@ describe('an endpoint that fails live traffic is taken out and comes back', () =
 
   beforeEach(async () => {
     bad.handler = (_, reply) => void reply.send(200, 'bad');
-    await eventually(async () => (await proxy.endpoint('both', bad.address)).available);
+    await comesBack();
     await statuses(4);
   });
+
+  /** Requests go on: one of them is the trial after the ejection's time. */
+  async function comesBack(): Promise<void> {
+    await eventually(
+      async () => {
+        await statuses(1);
+        return (await proxy.endpoint('both', bad.address)).available;
+      },
+      { timeoutMs: 5_000 },
+    );
+  }
 
   async function statuses(count: number, listener = 'both'): Promise<number[]> {
     const all: number[] = [];
@@ -75,19 +86,28 @@ describe('an endpoint that fails live traffic is taken out and comes back', () =
       async () => (await proxy.metric('evenkeel_endpoint_available', { pool: 'both', endpoint: bad.address })) === 0,
     );
     bad.handler = (_, reply) => void reply.send(200, 'bad');
-    await eventually(async () => (await proxy.endpoint('both', bad.address)).available);
+    await comesBack();
     expect(proxy.events('restored').at(-1)).toMatchObject({ pool: 'both', endpoint: bad.address });
     const served = bad.requests.length;
     expect(await statuses(8)).toEqual(Array(8).fill(200));
     expect(bad.requests.length).toBeGreaterThan(served);
   });
 
-  it('goes again at its next failure after it came back', async () => {
+  it('is tried by one request when its time is over, and stays out for longer when that fails', async () => {
     bad.handler = (_, reply) => void reply.send(500, 'broken');
     await statuses(8);
-    await eventually(async () => (await proxy.endpoint('both', bad.address)).available, { timeoutMs: 5_000 });
-    const again = await statuses(8);
-    expect(again.filter((status) => status === 500).length).toBe(1);
+    const served = bad.requests.length;
+    const before = proxy.events('ejected').length;
+    await eventually(
+      async () => {
+        await statuses(1);
+        return proxy.events('ejected').length > before;
+      },
+      { timeoutMs: 5_000 },
+    );
+    expect(proxy.events('ejected').at(-1)).toMatchObject({ endpoint: bad.address, cause: 'trial' });
+    expect(bad.requests.length).toBe(served + 1);
+    expect(await proxy.endpoint('both', bad.address)).toMatchObject({ available: false, down: ['ejected'] });
   });
 
   it('not for what the client did: 4xx, 501, a body too large', async () => {

@@ -2,7 +2,8 @@ import { workerData } from 'node:worker_threads';
 import { systemClock } from '../../../src/base/clock.ts';
 import { Outcome } from '../../../src/endpoint/outcome.ts';
 import { PoolWords } from '../../../src/endpoint/pool-words.ts';
-import { Ejection, type EjectionOptions } from '../../../src/health/ejection.ts';
+import { Ejection } from '../../../src/health/ejection.ts';
+import type { EjectionOptions } from '../../../src/health/ejection-options.ts';
 import { EndpointFactory } from '../../helpers/endpoint-factory.ts';
 
 /** A worker of the race in ejection.test.ts: reports failures of all endpoints as fast as it can until stop[0] is set. */

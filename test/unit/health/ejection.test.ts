@@ -6,7 +6,9 @@ import { Down } from '../../../src/endpoint/down.ts';
 import type { Endpoint } from '../../../src/endpoint/endpoint.ts';
 import { Outcome } from '../../../src/endpoint/outcome.ts';
 import { PoolWords } from '../../../src/endpoint/pool-words.ts';
-import { Ejection, ejectionOptions } from '../../../src/health/ejection.ts';
+import { Trial } from '../../../src/endpoint/trial.ts';
+import { Ejection } from '../../../src/health/ejection.ts';
+import { ejectionOptions } from '../../../src/health/ejection-options.ts';
 import { EjectionRestorer } from '../../../src/health/ejection-restorer.ts';
 import { EndpointFactory } from '../../helpers/endpoint-factory.ts';
 
@@ -16,6 +18,7 @@ describe('ejection', () => {
   let factory: EndpointFactory;
   let log: { id: string; cause: string; lengthMs: number }[];
   let restored: string[];
+  let reported: string[];
 
   beforeEach(() => {
     clock = new ManualClock();
@@ -23,6 +26,7 @@ describe('ejection', () => {
     factory = new EndpointFactory();
     log = [];
     restored = [];
+    reported = [];
   });
 
   function make(members: readonly Endpoint[], settings: object = {}) {
@@ -32,12 +36,15 @@ describe('ejection', () => {
       random: seededRandom(8),
       words,
       onEjected: (endpoint, cause, untilMs) => log.push({ id: endpoint.id, cause, lengthMs: untilMs - clock.now() }),
+      onReported: ({ id }, cause) => reported.push(`${id} ${cause}`),
     });
     ejection.update(members);
     const restorer = new EjectionRestorer(options, {
       clock,
+      random: seededRandom(9),
       words,
       onRestored: (endpoint) => restored.push(endpoint.id),
+      onEjected: (endpoint, cause, untilMs) => log.push({ id: endpoint.id, cause, lengthMs: untilMs - clock.now() }),
     });
     return { ejection, restorer };
   }
@@ -46,13 +53,22 @@ describe('ejection', () => {
     for (let i = 0; i < times; i++) ejection.onAnswer(endpoint, Outcome.SERVER_ERROR);
   }
 
+  /** A request finds the endpoint well, once its time is over. */
+  function pass(restorer: EjectionRestorer, members: readonly Endpoint[], endpoint: Endpoint): void {
+    restorer.sweep(members);
+    expect(endpoint.trial).toBe(Trial.OPEN);
+    expect(endpoint.tryTakeTrial()).toBe(true);
+    endpoint.endTrial(Trial.PASSED);
+    restorer.sweep(members);
+    expect(endpoint.down).toBe(0);
+  }
+
   /** Lets another thread act once while an ejection is between its check and its bit: it looks at the clock there. */
   function meanwhile(act: () => void): void {
     const now = clock.now();
     let asked = 0;
     clock.now = () => {
-      // The first look belongs to the success rate.
-      if (++asked === 2) act();
+      if (++asked === 1) act();
       return now;
     };
   }
@@ -61,7 +77,10 @@ describe('ejection', () => {
     expect(ejectionOptions.parse({})).toEqual({
       consecutiveFailures: 5,
       successRate: 0.8,
+      latency: null,
       window: 30_000,
+      volume: 20,
+      report: [],
       base: 10_000,
       max: 300_000,
       maxEjected: 0.5,
@@ -190,8 +209,7 @@ describe('ejection', () => {
       expect(log[i].lengthMs).toBeGreaterThanOrEqual(lengthMs * 0.9);
       expect(log[i].lengthMs).toBeLessThanOrEqual(Math.min(35_000, lengthMs * 1.1));
       clock.advance(log[i].lengthMs + 1);
-      restorer.sweep(members);
-      expect(members[0].down).toBe(0);
+      pass(restorer, members, members[0]);
     }
     expect(members[0].ejections).toBe(5);
     for (const left of [4, 3, 2, 1, 0, 0]) {
@@ -201,7 +219,7 @@ describe('ejection', () => {
     }
   });
 
-  it('restores when the time is over, on probation: one further failure ejects again, one success does not', () => {
+  it('restores when the trial after its time passed, on probation: one further failure ejects again, one success does not', () => {
     const members = factory.many(4);
     const { ejection, restorer } = make(members);
     fail(ejection, members[0]);
@@ -212,6 +230,8 @@ describe('ejection', () => {
     clock.advance(2_200);
     const generation = words.generation;
     restorer.sweep(members);
+    expect(members[0].down).toBe(Down.EJECTED);
+    pass(restorer, members, members[0]);
     restorer.sweep(members);
     expect(restored).toEqual([members[0].id]);
     expect(members[0].down).toBe(0);
@@ -222,7 +242,7 @@ describe('ejection', () => {
     fail(ejection, members[0], 1);
     expect(members[0].down).toBe(Down.EJECTED);
     clock.advance(30_000);
-    restorer.sweep(members);
+    pass(restorer, members, members[0]);
     ejection.onAnswer(members[0], Outcome.OK);
     fail(ejection, members[0], 4);
     expect(members[0].down).toBe(0);
@@ -250,25 +270,80 @@ describe('ejection', () => {
     expect(words.ejected).toBe(0);
   });
 
-  it('ejects when too few requests succeed, from 20 requests on, and forgets them after the window and after an ejection', () => {
+  it('opens one trial when the time is over; a failed one lengthens the ejection, one without a result leaves it open', () => {
     const members = factory.many(4);
-    const { ejection, restorer } = make(members, { consecutiveFailures: 'off' });
-    const answer = (ok: number, failed: number) => {
-      for (let i = 0; i < ok; i++) ejection.onAnswer(members[0], Outcome.OK);
-      fail(ejection, members[0], failed);
-    };
-    answer(9, 10);
-    expect(log).toEqual([]);
-    clock.advance(31_000);
-    answer(17, 4);
-    expect(log).toEqual([]);
-    answer(0, 1);
-    expect(log).toMatchObject([{ cause: 'success-rate' }]);
-    clock.advance(11_500);
+    const { ejection, restorer } = make(members);
+    fail(ejection, members[0]);
     restorer.sweep(members);
+    expect(members[0].trial).toBe(Trial.NONE);
+    clock.advance(log[0].lengthMs + 1);
+    restorer.sweep(members);
+    expect(members[0].tryTakeTrial()).toBe(true);
+    expect(members[0].tryTakeTrial()).toBe(false);
+    members[0].endTrial(Trial.OPEN);
+    expect(members[0].tryTakeTrial()).toBe(true);
+    members[0].endTrial(Trial.FAILED);
+    const generation = words.generation;
+    restorer.sweep(members);
+    expect(log[1]).toMatchObject({ id: members[0].id, cause: 'trial' });
+    expect(log[1].lengthMs).toBeGreaterThan(17_999);
+    expect(members[0]).toMatchObject({ down: Down.EJECTED, trial: Trial.NONE, ejections: 2 });
+    expect(words).toMatchObject({ ejected: 1 });
+    expect(words.generation).not.toBe(generation);
+  });
+
+  it('opens a trial anew when the worker that held it died, and does not listen to it any more', () => {
+    const members = factory.many(4);
+    const { ejection, restorer } = make(members);
+    fail(ejection, members[0]);
+    clock.advance(log[0].lengthMs + 1);
+    restorer.sweep(members);
+    expect(members[0].tryTakeTrial()).toBe(true);
+    restorer.workerGone(0, members);
+    expect(members[0].trial).not.toBe(Trial.OPEN);
+    restorer.workerGone(1, members);
+    expect(members[0].trial).toBe(Trial.OPEN);
+    members[0].endTrial(Trial.PASSED);
+    expect(members[0].trial).toBe(Trial.OPEN);
+  });
+
+  it('gives back the place of a worker that was killed before it set its bit, after two looks', () => {
+    const members = factory.many(4);
+    const { ejection, restorer } = make(members);
+    fail(ejection, members[0]);
+    expect(words.tryTakeEjection(2)).toBe(true);
+    const looks = [words.ejected];
+    restorer.workerGone(1, members);
+    for (let i = 0; i < 3; i++) {
+      clock.advance(1001);
+      restorer.sweep(members);
+      looks.push(words.ejected);
+    }
+    expect(looks).toEqual([2, 2, 1, 1]);
+    expect(members[0].down).toBe(Down.EJECTED);
+  });
+
+  it('only tells of a cause that is to be reported, once per base', () => {
+    const members = factory.many(4);
+    const { ejection } = make(members, { report: ['consecutive-failures'] });
+    fail(ejection, members[0], 50);
     expect(members[0].down).toBe(0);
-    answer(10, 9);
-    expect(log.length).toBe(1);
+    expect(log).toEqual([]);
+    expect(reported).toEqual([`${members[0].id} consecutive-failures`]);
+    clock.advance(10_001);
+    fail(ejection, members[0], 1);
+    expect(reported.length).toBe(2);
+  });
+
+  it('does not count what fails within a second after its own loop came late', () => {
+    const members = factory.many(4);
+    const { ejection } = make(members);
+    ejection.hold(clock.now());
+    fail(ejection, members[0], 50);
+    expect(members[0]).toMatchObject({ down: 0, failuresInRow: 0 });
+    clock.advance(1001);
+    fail(ejection, members[0], 5);
+    expect(members[0].down).toBe(Down.EJECTED);
   });
 
   it('keeps the count of places exact while three threads eject and main restores and removes', async () => {
@@ -288,7 +363,13 @@ describe('ejection', () => {
     const done = workers.map(
       (worker) => new Promise((resolve, reject) => worker.on('exit', resolve).on('error', reject)),
     );
-    const restorer = new EjectionRestorer(options, { clock, words: raceWords, onRestored: () => {} });
+    const restorer = new EjectionRestorer(options, {
+      clock,
+      random: seededRandom(9),
+      words: raceWords,
+      onRestored: () => {},
+      onEjected: () => {},
+    });
     await new Promise<void>((resolve) => {
       const poll = () => (Atomics.load(stop, 1) === 3 ? resolve() : setTimeout(poll, 1));
       poll();

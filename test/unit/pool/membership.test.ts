@@ -8,6 +8,7 @@ import { Down } from '../../../src/endpoint/down.ts';
 import type { Endpoint } from '../../../src/endpoint/endpoint.ts';
 import { PoolWords } from '../../../src/endpoint/pool-words.ts';
 import { SlotAllocator } from '../../../src/endpoint/slot-allocator.ts';
+import { Trial } from '../../../src/endpoint/trial.ts';
 import { ProbeGate } from '../../../src/health/probe-gate.ts';
 import { Membership } from '../../../src/pool/membership.ts';
 import { poolOptionsOf } from '../../helpers/pool-options.ts';
@@ -212,7 +213,7 @@ describe('the members of a pool on main', () => {
     expect(member(1).endpoint.latencyMs).toBeNaN();
   });
 
-  it('gives the place among the ejected back, by time, by leaving, or by ejection switched off', () => {
+  it('gives the place among the ejected back, by a trial, by leaving, or by ejection switched off', () => {
     membership.replace([spec(1), spec(2), spec(3)]);
     for (const port of [1, 2, 3]) {
       words.tryTakeEjection(3);
@@ -221,11 +222,57 @@ describe('the members of a pool on main', () => {
     }
     clock.advance(1001);
     membership.sweep();
+    const served = worker.get(slotOf(1))!;
+    expect(served.tryTakeTrial()).toBe(true);
+    served.endTrial(Trial.PASSED);
+    membership.sweep();
     expect([words.ejected, member(1).endpoint.down, events]).toEqual([2, 0, [{ kind: 'restored', endpoint: id(1) }]]);
     membership.replace([spec(1), spec(2)]);
     expect(words.ejected).toBe(1);
     membership.configure(poolOptionsOf({ ejection: 'off' }));
     expect([words.ejected, member(2).endpoint.down]).toEqual([0, 0]);
+  });
+
+  it('tells the workers of another zone or DNS name of an endpoint they know, and shows it', () => {
+    membership.replace([spec(1), spec(2)]);
+    const known = worker.get(slotOf(1))!;
+    published.length = 0;
+    membership.replace([spec(1, { zone: 'b', metadata: { name: 'one.internal', shelf: '7' }, tags: ['v2'] }), spec(2)]);
+    expect(published.length).toBe(1);
+    expect(worker.get(slotOf(1))).toBe(known);
+    expect(known.spec).toMatchObject({ zone: 'b', metadata: { name: 'one.internal' } });
+    expect(member(1).endpoint.spec).toMatchObject({ zone: 'b', tags: ['v2'], metadata: { shelf: '7' } });
+    membership.replace([spec(1, { zone: 'b', metadata: { name: 'one.internal' }, tags: ['v3'] }), spec(2)]);
+    expect(published.length).toBe(1);
+    expect(member(1).endpoint.spec.tags).toEqual(['v3']);
+  });
+
+  it('holds an endpoint down that its registry takes out and brings back too often, unless nobody else is up', () => {
+    membership = make({ damping: { changes: 3, hold: '30s' } });
+    const flap = () => {
+      membership.replace([spec(1, { status: 'down' }), spec(2)]);
+      membership.replace([spec(1), spec(2)]);
+    };
+    flap();
+    flap();
+    expect(member(1).endpoint.down).toBe(0);
+    flap();
+    expect(member(1).endpoint.down).toBe(Down.REGISTRY);
+    expect(member(1).downReason).toBe('registry: flapping, held down for a while');
+    expect(events).toEqual([{ kind: 'flapping', endpoint: id(1), forMs: 30_000 }]);
+    clock.advance(29_000);
+    membership.sweep();
+    expect(member(1).endpoint.down).toBe(Down.REGISTRY);
+    clock.advance(2000);
+    membership.sweep();
+    expect([member(1).endpoint.down, member(1).downReason]).toEqual([0, '']);
+    for (let i = 0; i < 3; i++) flap();
+    expect(events.at(-1)).toMatchObject({ forMs: 60_000 });
+    expect(member(1).endpoint.down).toBe(Down.REGISTRY);
+    clock.advance(1001);
+    member(2).endpoint.setDown(Down.PROBE);
+    membership.sweep();
+    expect(member(1).endpoint.down).toBe(0);
   });
 
   it('is gone when it was closed and every slot is free', () => {

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../../src/base/random.ts';
 import type { Endpoint } from '../../../src/endpoint/endpoint.ts';
 import { Outcome } from '../../../src/endpoint/outcome.ts';
-import { ejectionOptions } from '../../../src/health/ejection.ts';
+import { ejectionOptions } from '../../../src/health/ejection-options.ts';
 import { schedulers } from '../../../src/scheduling/catalog.ts';
 import { type Behaviour, exponential, Simulation, type SimulationOptions } from '../../helpers/simulation.ts';
 

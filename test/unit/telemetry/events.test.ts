@@ -74,7 +74,7 @@ describe('EventCounts', () => {
   const ejected = (endpoint: string, cause = 'success-rate') =>
     ({ type: 'ejected', pool: 'web', endpoint, cause, forMs: 1 }) as const;
   const table = (counts: EventCounts) =>
-    [...counts.ejections].map(({ endpoint, cause, count }) => [endpoint, cause, count]);
+    [...counts.of('ejected')].map(({ endpoint, cause, count }) => [endpoint, cause, count]);
 
   it('counts ejections by endpoint and cause, and nothing else', () => {
     const counts = new EventCounts(10);
