@@ -54,6 +54,7 @@ export function addApiRoutes(server: FastifyInstance, context: ApiContext): void
   server.patch('/api/v1/pools/:pool/endpoints/:endpoint', (request: EndpointRequest, reply) =>
     changeEndpoint(context, request, reply),
   );
+  server.get('/api/v1/explain', (request, reply) => explain(context, request, reply));
   server.get('/api/v1/listeners', () => {
     const { listeners, routes } = state();
     return { listeners: listeners.map((listener) => listenerSnapshot(listener, routes)) };
@@ -126,6 +127,39 @@ function changeEndpoint(context: ApiContext, request: EndpointRequest, reply: Fa
     return reply;
   }
   return reply.send(endpointSnapshot(live, context.recent, context.clock.now()));
+}
+
+const question = z.strictObject({
+  method: z
+    .string()
+    .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'a method is one word')
+    .prefault('GET'),
+  url: z.string().min(1),
+  header: z.union([z.string(), z.array(z.string())]).prefault([]),
+  client: z.string().optional(),
+  listener: z.string().optional(),
+});
+
+function explain(context: ApiContext, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const asked = question.safeParse(request.query);
+  if (!asked.success) {
+    sendError(
+      reply,
+      400,
+      'bad-question',
+      asked.error.issues.map(({ path, message }) => `${path}: ${message}`).join('; '),
+    );
+    return reply;
+  }
+  const { header, ...rest } = asked.data;
+  const headers = [header].flat().map((line): [string, string] => {
+    const colon = line.indexOf(':');
+    return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
+  });
+  const result = context.control.explain({ ...rest, headers });
+  if (!('fault' in result)) return reply.send(result);
+  sendError(reply, 400, 'bad-question', result.fault);
+  return reply;
 }
 
 async function reload(context: ApiContext, reply: FastifyReply): Promise<FastifyReply> {

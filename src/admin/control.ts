@@ -1,4 +1,6 @@
 import type { ConfigProblem } from '../base/errors.ts';
+import type { PoolExplanation } from '../pool/explanation.ts';
+import type { RouteReason } from '../routing/route-reasons.ts';
 import type { AdminState } from '../telemetry/live-state.ts';
 
 /** What the admin API may change about an endpoint; what is absent stays as it is. */
@@ -26,10 +28,38 @@ export type UpgradeResult =
   | { readonly upgraded: true; readonly pid: number }
   | { readonly upgraded: false; readonly message: string; readonly problems: readonly ConfigProblem[] };
 
+/** A request somebody wants explained; nobody sends it. */
+export interface Question {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: readonly (readonly [string, string])[];
+  /** Address of the client, for schedulers that hash on it. */
+  readonly client?: string;
+  /** Default: the one on the URL's port, else the first. */
+  readonly listener?: string;
+}
+
+/** Where a request would go and why. */
+export interface Explanation {
+  readonly request: { readonly method: string; readonly url: string; readonly client: string | null };
+  readonly listener: string;
+  readonly route: { readonly name: string; readonly middleware: readonly string[] } | null;
+  /** What the client would be answered when no route matches. */
+  readonly refusal: { readonly status: number; readonly reason: string } | null;
+  /** Why each of the other routes did not get it. */
+  readonly others: readonly RouteReason[];
+  readonly pool: PoolExplanation | null;
+}
+
+/** `fault`: what is wrong with the question. */
+export type Explained = Explanation | { readonly fault: string };
+
 /** The acts an operator may do. The composition root provides it; called on main by the admin API, never concurrently with itself. */
 export interface Control {
   /** In force for every request that is picked for after it returns. Survives registry pushes and reloads, not a restart. Never throws. */
   setEndpoint(pool: string, endpoint: string, change: EndpointChange): SetEndpointResult;
+  /** Says where a request would go and why. Changes nothing, sends nothing. */
+  explain(question: Question): Explained;
   /** Reads the document again and puts it in force. Resolves with a refusal for whatever is wrong with the document (also a busy port). */
   reload(): Promise<ReloadResult>;
   /** Puts fresh threads in place of all workers, one after the other, without losing a connection. Resolves when the last has taken over. */

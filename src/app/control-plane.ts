@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import type {
   Control,
   EndpointChange,
+  Explained,
+  Question,
   ReloadResult,
   RestartResult,
   SetEndpointResult,
@@ -23,6 +25,7 @@ import { AccessTarget } from './access-target.ts';
 import { Addresses, placeKey } from './addresses.ts';
 import { AdminDoor } from './admin-door.ts';
 import { type DocumentOptions, isSameDocument, type LoadedDocument } from './document.ts';
+import { explain } from './explain.ts';
 import { PATIENCE_MS } from './hand-over.ts';
 import { HealthFile } from './health-file.ts';
 import { LentServers } from './lent-servers.ts';
@@ -355,6 +358,10 @@ export class ControlPlane implements Control {
   setEndpoint(pool: string, endpoint: string, change: EndpointChange): SetEndpointResult {
     this.#upgrade?.tell(pool, endpoint, change);
     return this.#pools.setEndpoint(pool, endpoint, change);
+  }
+
+  explain(question: Question): Explained {
+    return explain(question, this.#document.document.listeners, this.#pools);
   }
 
   /** A reload that waits for its turn will read what is there then: one is enough, however many ask for it. */

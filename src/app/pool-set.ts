@@ -4,14 +4,17 @@ import { systemRandom } from '../base/random.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import type { RegistryEndpoint } from '../discovery/registry.ts';
 import type { EndpointDelta } from '../endpoint/delta.ts';
+import type { Endpoint } from '../endpoint/endpoint.ts';
 import { PoolWords } from '../endpoint/pool-words.ts';
 import { SlotAllocator } from '../endpoint/slot-allocator.ts';
 import { selectAvailable } from '../health/availability.ts';
 import { ProbeGate } from '../health/probe-gate.ts';
+import { explainPool, type PoolExplanation } from '../pool/explanation.ts';
 import { type MemberEvent, Membership, type MembershipContext } from '../pool/membership.ts';
 import type { PoolOptions } from '../pool/options.ts';
 import type { RememberedEndpoint } from '../pool/remembered.ts';
 import { RetryBudget } from '../pool/retry-budget.ts';
+import type { HashKey } from '../scheduling/hash-key.ts';
 import type { EventLog } from '../telemetry/event-log.ts';
 import type { LivePool } from '../telemetry/live-state.ts';
 import type { ToWorker, WorkerPool } from './messages.ts';
@@ -159,6 +162,16 @@ export class PoolSet {
     if (running.reported.has(key)) return;
     running.reported.set(key, nowMs + (running.membership.options.ejection?.base ?? 0));
     this.#events.publish({ type: 'would-eject', pool, endpoint: endpoint.id, cause });
+  }
+
+  /** How a pool would choose now; null when there is none of that name. `hashOf` gives the request's hash. */
+  explain(pool: string, hashOf: (on: HashKey) => number): PoolExplanation | null {
+    const membership = this.#pools.get(pool)?.membership;
+    if (membership === undefined) return null;
+    const { name, options, words, members, ejectionState: ejection } = membership;
+    const endpoints = Array.from(members.values(), ({ endpoint }) => endpoint);
+    const reasonOf = ({ id }: Endpoint) => members.get(id)?.downReason ?? '';
+    return explainPool({ name, options, words, endpoints, ejection, reasonOf }, hashOf, systemClock.now());
   }
 
   acknowledge(pool: string, slot: number, row: number): void {

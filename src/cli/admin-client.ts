@@ -40,6 +40,7 @@ export async function askAdmin(
   terminal: Terminal,
   method: string,
   path: string,
+  change?: object,
 ): Promise<AdminAnswer> {
   const { place, token } = await findAdmin(flags, terminal);
   let response: Response;
@@ -47,6 +48,7 @@ export async function askAdmin(
     response = await fetch(`http://${place}${path}`, {
       method,
       headers: token === '' ? {} : { authorization: `Bearer ${token}` },
+      body: change === undefined ? undefined : JSON.stringify(change),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch (error) {

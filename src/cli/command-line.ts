@@ -2,13 +2,16 @@ import { Command, CommanderError } from 'commander';
 import { checkCommand } from './check.ts';
 import { configCommand } from './config.ts';
 import { demoCommand } from './demo.ts';
+import { endpointCommand } from './endpoint.ts';
 import { Exit } from './exit.ts';
+import { explainCommand } from './explain.ts';
 import { listCommand } from './list.ts';
 import { registryCommand } from './registry.ts';
 import { reloadCommand } from './reload.ts';
 import { runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
+import { topCommand } from './top.ts';
 import { upgradeCommand } from './upgrade.ts';
 import { programVersion } from './version.ts';
 import { workersCommand } from './workers.ts';
@@ -31,6 +34,9 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
     registryCommand(terminal, end),
     workersCommand(terminal, end),
     configCommand(terminal, end),
+    endpointCommand(terminal, end),
+    explainCommand(terminal, end),
+    topCommand(terminal, end),
     listCommand(terminal, end),
     schemaCommand(terminal, end),
   ];

@@ -6,6 +6,8 @@ export interface Terminal {
   out(text: string): void;
   /** Writes to stderr. */
   error(text: string): void;
+  /** What fits on the screen; null where stdout is none. */
+  size?(): { readonly columns: number; readonly rows: number } | null;
   readonly environment: Environment;
   /** Directory that relative paths are from. */
   readonly directory: string;
@@ -24,6 +26,10 @@ export function processTerminal(): Terminal {
   return {
     out: (text) => void process.stdout.write(text),
     error: (text) => void process.stderr.write(text),
+    size: () => {
+      const { isTTY, columns, rows } = process.stdout;
+      return isTTY ? { columns, rows } : null;
+    },
     environment: process.env,
     directory: process.cwd(),
   };

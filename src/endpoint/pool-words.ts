@@ -83,6 +83,11 @@ export class PoolWords {
     }
   }
 
+  /** Retries that the budget allows now. */
+  get retriesLeft(): number {
+    return Math.floor(this.#words[RETRY_TOKENS] / RETRY_COST);
+  }
+
   /** Adds to the retry budget, up to `cap`. Only main refills. */
   refillRetries(tokens: number, cap: number): void {
     for (;;) {

@@ -8,6 +8,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type {
   Control,
   EndpointChange,
+  Explained,
   ReloadResult,
   RestartResult,
   UpgradeResult,
@@ -25,6 +26,10 @@ import { LiveWorld } from '../../helpers/live-world.ts';
 
 /** What an operator does, done to the world of the test. */
 class WorldControl implements Control {
+  explain(): Explained {
+    return { fault: 'nothing to explain' };
+  }
+
   readonly world: LiveWorld;
   readonly changes: EndpointChange[] = [];
   answer: ReloadResult = { accepted: true, version: 'beef', versionNumber: 2, isChanged: true };
