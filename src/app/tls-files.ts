@@ -24,7 +24,11 @@ export async function withTlsFiles(loaded: LoadedDocument): Promise<LoadedDocume
     secured.push({ ...listener, tls: await reader.listener(listener, ['listeners', i, 'tls']) });
   const reached: Record<string, PoolOptions> = {};
   for (const [name, pool] of Object.entries(pools))
-    reached[name] = { ...pool, tls: await reader.pool(pool.tls, ['pools', name, 'tls']) };
+    reached[name] = {
+      ...pool,
+      tls: await reader.pool(pool.tls, ['pools', name, 'tls']),
+      probe: await reader.probe(pool.probe, ['pools', name, 'probe']),
+    };
   if (reader.problems.length > 0) throw new ConfigError(reader.problems);
   return { ...loaded, document: { ...loaded.document, listeners: secured, pools: reached } };
 }
@@ -59,6 +63,12 @@ class TlsReader {
     const read = { ...tls, ca, ...own };
     if (this.problems.length === before) this.#try(path, () => secureContextOf(read));
     return read;
+  }
+
+  /** A probe with authorities of its own. */
+  async probe(probe: PoolOptions['probe'], path: Path): Promise<PoolOptions['probe']> {
+    if (probe === null || typeof probe.ca !== 'string') return probe;
+    return { ...probe, ca: await this.#certificates(probe.ca, [...path, 'ca']) };
   }
 
   async #pair(files: { cert: string; key: string }, path: Path): Promise<{ cert: string; key: string }> {

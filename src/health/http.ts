@@ -1,12 +1,15 @@
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import type { ConnectionOptions } from 'node:tls';
 import { z } from 'zod';
 import type { Kind } from '../base/catalog.ts';
 import { OperationError } from '../base/errors.ts';
 import { formatHostPort } from '../base/literals.ts';
+import { BODY_BYTES, bodyCheck, bodyTest } from './body-check.ts';
 import type { Probe, ProbeTarget } from './probe.ts';
 import type { ProbeContext } from './probe-context.ts';
 import { probeFailure } from './probe-failure.ts';
+import { tlsOf } from './probe-tls.ts';
 
 const STATUS_RANGES = /^\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*$/;
 /** Visible characters: what a request target may hold without splitting the request line. */
@@ -14,7 +17,8 @@ const REQUEST_TARGET = /^\/[\x21-\x7e]*$/;
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
-const options = z.object({
+/** Options of `http` and `https`. */
+export const httpProbeOptions = z.object({
   path: z
     .string()
     .regex(REQUEST_TARGET, 'a path starts with "/" and has no blanks')
@@ -32,18 +36,26 @@ const options = z.object({
     .regex(STATUS_RANGES, 'write statuses as 200, 200-399 or 200-299,404')
     .prefault('200-399')
     .describe('statuses that mean fit'),
+  body: bodyCheck
+    .optional()
+    .describe(
+      'what the first 64 KiB of the body must hold: a text, or { matches: REGULAR EXPRESSION }; default: anything',
+    ),
 });
-type HttpProbeOptions = z.output<typeof options>;
+export type HttpProbeOptions = z.output<typeof httpProbeOptions>;
 
-/** Fit is who answers with an expected status. One connection a check, closed when the head is here: the body is not waited for. */
-class HttpProbe implements Probe {
+/** Fit is who answers with an expected status and, where one is asked for, body. One connection a check, closed when all that is judged is here. */
+export class HttpProbe implements Probe {
   readonly #options: HttpProbeOptions;
-  readonly #context: ProbeContext;
+  /** Null: in the clear. */
+  readonly #secure: ((target: ProbeTarget) => ConnectionOptions) | null;
+  readonly #isBodyRight: ((text: string) => boolean) | null;
   readonly #statuses: readonly (readonly [number, number])[];
 
-  constructor(settings: HttpProbeOptions, context: ProbeContext) {
+  constructor(settings: HttpProbeOptions, secure: ((target: ProbeTarget) => ConnectionOptions) | null) {
     this.#options = settings;
-    this.#context = context;
+    this.#secure = secure;
+    this.#isBodyRight = settings.body === undefined ? null : bodyTest(settings.body);
     this.#statuses = settings.status.split(',').map((range) => {
       const [first, last = first] = range.split('-').map(Number);
       return [first, last];
@@ -57,15 +69,38 @@ class HttpProbe implements Probe {
       request.on('error', (error) => reject(probeFailure(error, signal)));
       const judge = (response: IncomingMessage) => {
         const status = response.statusCode ?? 0;
-        response.on('error', () => {});
+        response.on('error', (error) => reject(probeFailure(error, signal)));
+        const isExpected = this.#isExpected(status);
+        if (isExpected && this.#isBodyRight !== null) return this.#judgeBody(request, response, resolve, reject);
         request.destroy();
-        if (this.#isExpected(status)) resolve();
+        if (isExpected) resolve();
         else reject(new OperationError('PROBE_STATUS', `answered ${status}`, { retryable: true }));
       };
       request.once('response', judge);
       request.once('upgrade', judge);
       request.end();
     });
+  }
+
+  /** At the end of the body, or of what is looked at of it. */
+  #judgeBody(
+    request: ClientRequest,
+    response: IncomingMessage,
+    resolve: () => void,
+    reject: (error: Error) => void,
+  ): void {
+    const isRight = this.#isBodyRight as (text: string) => boolean;
+    let text = '';
+    const end = () => {
+      request.destroy();
+      if (isRight(text)) resolve();
+      else reject(new OperationError('PROBE_BODY', 'the body is not as expected', { retryable: true }));
+    };
+    response.on('data', (bytes: Buffer) => {
+      text += bytes.toString('latin1', 0, BODY_BYTES - text.length);
+      if (text.length >= BODY_BYTES) end();
+    });
+    response.once('end', end);
   }
 
   #send(target: ProbeTarget, signal: AbortSignal): ClientRequest {
@@ -85,8 +120,7 @@ class HttpProbe implements Probe {
         connection: 'close',
       },
     };
-    const { tls } = this.#context;
-    return tls === null ? requestHttp(base) : requestHttps({ ...base, ...tls(target) });
+    return this.#secure === null ? requestHttp(base) : requestHttps({ ...base, ...this.#secure(target) });
   }
 
   #isExpected(status: number): boolean {
@@ -101,6 +135,6 @@ function lowerCased(headers: Readonly<Record<string, string>>): Record<string, s
 export const http: Kind<Probe, ProbeContext> = {
   kind: 'http',
   summary: 'sends a request and looks at the status',
-  options,
-  create: (settings: HttpProbeOptions, context) => new HttpProbe(settings, context),
+  options: httpProbeOptions,
+  create: (settings: HttpProbeOptions, { tls }) => new HttpProbe(settings, tls === null ? null : tlsOf(tls)),
 };

@@ -8,6 +8,10 @@ export const probeOptions = z.object({
   timeout: duration().prefault('2s').describe('a check that takes longer has failed'),
   rise: z.int().min(1).max(1000).prefault(2).describe('passed checks in a row that bring an endpoint back'),
   fall: z.int().min(1).max(1000).prefault(3).describe('failed checks in a row that take an endpoint out'),
+  whileIdle: z
+    .boolean()
+    .prefault(false)
+    .describe('checks only who is unfit or had no good answer to a request since the last time'),
 });
 export type ProbeOptions = z.output<typeof probeOptions>;
 

@@ -3,6 +3,7 @@ import { OperationError } from '../base/errors.ts';
 import { jittered, type Random } from '../base/random.ts';
 import { type TimerWheel, WheelTimer } from '../base/timer-wheel.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
+import { Outcome } from '../endpoint/outcome.ts';
 import type { Probe } from './probe.ts';
 import type { ProbeGate } from './probe-gate.ts';
 import type { ProbeOptions } from './probe-options.ts';
@@ -83,6 +84,8 @@ class CheckedEndpoint {
   #contrary = 0;
   #abort: AbortController | null = null;
   #stopped = false;
+  /** Good answers to requests when it was last looked. */
+  #answers = 0;
 
   constructor(
     endpoint: Endpoint,
@@ -112,6 +115,7 @@ class CheckedEndpoint {
 
   #onDue(): void {
     const abort = this.#abort;
+    if (abort === null && this.#isProvenByTraffic()) return this.#context.wheel.arm(this.#timer, this.#nextMs());
     if (abort === null) return this.#context.gate.enter(this.#enter);
     // After a stall of our own the answer may lie unread in the socket: give the loop one turn to read it before the verdict.
     setImmediate(() => {
@@ -122,6 +126,14 @@ class CheckedEndpoint {
       );
       this.#judge(`no answer in ${this.#options.timeout} ms`);
     });
+  }
+
+  /** With `whileIdle`: requests were answered well since the last time, and nothing speaks against it. */
+  #isProvenByTraffic(): boolean {
+    if (!this.#options.whileIdle) return false;
+    const before = this.#answers;
+    this.#answers = this.#endpoint.outcomes(Outcome.OK);
+    return this.#fit && this.#contrary === 0 && this.#answers > before && this.#passed.has(this.#endpoint);
   }
 
   /** The gate has room. False when it is no longer wanted. */

@@ -1,4 +1,3 @@
-import { checkServerIdentity } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { formatHostPort } from '../base/literals.ts';
 import type { Random } from '../base/random.ts';
@@ -7,7 +6,6 @@ import type { RegistryEndpoint } from '../discovery/registry.ts';
 import { type EndpointDelta, packDelta, putInOrder } from '../endpoint/delta.ts';
 import { Down } from '../endpoint/down.ts';
 import { Endpoint, type EndpointSpec } from '../endpoint/endpoint.ts';
-import { identityOf, secureContextOf } from '../endpoint/endpoint-tls.ts';
 import type { PoolWords } from '../endpoint/pool-words.ts';
 import type { SlotAllocator } from '../endpoint/slot-allocator.ts';
 import { probes } from '../health/catalog.ts';
@@ -15,7 +13,6 @@ import type { EjectionCause } from '../health/ejection-options.ts';
 import { EjectionRestorer } from '../health/ejection-restorer.ts';
 import { ejectionCap } from '../health/ejector.ts';
 import { OutlierDetector } from '../health/outlier-detector.ts';
-import type { ProbeContext } from '../health/probe-context.ts';
 import type { ProbeGate } from '../health/probe-gate.ts';
 import type { ProbeOptions } from '../health/probe-options.ts';
 import { ProbeRunner } from '../health/probe-runner.ts';
@@ -468,11 +465,7 @@ export class Membership {
     if (probe === null) return null;
     const onChange = (endpoint: Endpoint, fit: boolean, reason: string) => this.#onProbe(endpoint, fit, reason);
     const context = { clock, random, wheel, gate, onChange };
-    return new ProbeRunner(
-      probes.create(probe, { tls: probeTls(this.options) }),
-      probe as unknown as ProbeOptions,
-      context,
-    );
+    return new ProbeRunner(probes.create(probe, { tls: this.options.tls }), probe as unknown as ProbeOptions, context);
   }
 
   #startProbing(member: Member, unfit: string | null = null): void {
@@ -508,20 +501,4 @@ function setWeight(endpoint: Endpoint, weight: number): void {
 
 function specOf({ host, port, weight, zone, backup, version, tags, metadata }: RegistryEndpoint): EndpointSpec {
   return { host, port, weight, zone, backup, version, tags, metadata };
-}
-
-/** Probes believe whom requests believe. */
-function probeTls({ tls }: PoolOptions): ProbeContext['tls'] {
-  if (tls === null) return null;
-  const secureContext = secureContextOf(tls);
-  return ({ host, metadata = {} }) => {
-    const { host: name, servername } = identityOf({ host, metadata }, tls);
-    // Without a name to ask for, Node would take the one in the Host header.
-    return {
-      secureContext,
-      rejectUnauthorized: tls.verify,
-      servername: servername ?? '',
-      checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate),
-    };
-  };
 }

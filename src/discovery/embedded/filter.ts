@@ -1,6 +1,6 @@
+import { LinearPattern, PatternError } from '../../base/linear-pattern.ts';
 import { ApiError } from './api-error.ts';
 import { type Expression, FilterSyntaxError, parseFilter } from './filter-syntax.ts';
-import { LinearPattern, PatternError } from './linear-pattern.ts';
 
 /** What a field of an answer is, for the language's rules of which comparison fits what. */
 type Shape =

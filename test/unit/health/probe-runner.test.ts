@@ -3,6 +3,7 @@ import { ManualClock } from '../../../src/base/clock.ts';
 import { seededRandom } from '../../../src/base/random.ts';
 import { TimerWheel } from '../../../src/base/timer-wheel.ts';
 import type { Endpoint } from '../../../src/endpoint/endpoint.ts';
+import { Outcome } from '../../../src/endpoint/outcome.ts';
 import type { Probe, ProbeTarget } from '../../../src/health/probe.ts';
 import { ProbeGate } from '../../../src/health/probe-gate.ts';
 import { type ProbeOptions, probeOptions } from '../../../src/health/probe-options.ts';
@@ -224,5 +225,21 @@ describe('probe runner', () => {
     const before = probe.checks.length;
     await pass(12_000);
     expect(probe.checks.length).toBe(before);
+  });
+
+  it('with whileIdle, checks nobody whose requests are answered well, and everybody else', async () => {
+    runner = make(probeOptions.parse({ whileIdle: true, interval: '1s' }));
+    for (const endpoint of members.slice(0, 2)) runner.add(endpoint);
+    for (let i = 0; i < 100; i++) {
+      clock.advance(TICK_MS);
+      members[0].begin(clock.now());
+      members[0].answered(clock.now());
+      members[0].end(Outcome.OK, 1);
+      wheel.tick();
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    const checks = (endpoint: Endpoint) => probe.checks.filter(({ port }) => port === endpoint.spec.port).length;
+    expect(checks(members[0])).toBeLessThanOrEqual(2);
+    expect(checks(members[1])).toBeGreaterThanOrEqual(7);
   });
 });

@@ -1,4 +1,5 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -6,7 +7,9 @@ import { OperationError } from '../../../src/base/errors.ts';
 import { probes } from '../../../src/health/catalog.ts';
 import type { Probe } from '../../../src/health/probe.ts';
 import { isConnectedToItself } from '../../../src/health/self-connection.ts';
+import { Authority, findOpenssl } from '../../helpers/certificates.ts';
 import { eventually } from '../../helpers/eventually.ts';
+import { temporaryDirectory } from '../../helpers/temporary-directory.ts';
 
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -181,5 +184,59 @@ describe('tcp probe', () => {
     await new Promise((resolve, reject) => other.once('connect', resolve).once('error', reject));
     expect(isConnectedToItself(other)).toBe(false);
     other.destroy();
+  });
+});
+
+describe('body of an http probe', () => {
+  async function serveBody(body: string, isEndless = false): Promise<number> {
+    return listen(
+      createHttpServer((_request, response) => {
+        response.write(body);
+        if (!isEndless) response.end();
+      }),
+    );
+  }
+
+  it.each<[unknown, boolean]>([
+    ['"up"', true],
+    ['down', false],
+    [{ matches: '"state": ?"(up|warming)"' }, true],
+    [{ matches: '^up$' }, false],
+  ])('%j: fit is %s', async (body, fit) => {
+    const port = await serveBody('{ "state": "up" }');
+    const check = make({ kind: 'http', body }).check({ host: '127.0.0.1', port }, noAbort());
+    if (fit) await check;
+    else await expect(check).rejects.toThrow('the body is not as expected');
+  });
+
+  it('looks at 64 KiB and no more, however long the body is', async () => {
+    const late = make({ kind: 'http', body: 'late' });
+    const within = await serveBody(`${'.'.repeat(65_000)}late${'.'.repeat(70_000)}`, true);
+    await late.check({ host: '127.0.0.1', port: within }, noAbort());
+    const beyond = await serveBody(`${'.'.repeat(65_536)}late`, true);
+    await expect(late.check({ host: '127.0.0.1', port: beyond }, noAbort())).rejects.toThrow('not as expected');
+  });
+
+  it('refuses a pattern that could take for ever', () => {
+    expect(() => make({ kind: 'http', body: { matches: '(a)\\1' } })).toThrow();
+    expect(() => make({ kind: 'http', body: { matches: '(?=a)' } })).toThrow();
+  });
+});
+
+describe.skipIf(findOpenssl() === null)('probes over TLS', () => {
+  it.each(['https', 'tls'])('%s believes its own authority and name, nobody else, unless told to', async (kind) => {
+    const directory = await temporaryDirectory('probes');
+    cleanups.push(() => directory.close());
+    const authority = new Authority(directory.path, 'house');
+    const { cert, key } = authority.issue('web', ['web.internal']);
+    const server = createHttpsServer({ cert, key }, (_request, response) => response.end('up'));
+    const target = { host: '127.0.0.1', port: await listen(server) };
+    const ca = authority.pair.cert;
+    await make({ kind, ca, serverName: 'web.internal' }).check(target, noAbort());
+    await make({ kind, verify: false }).check(target, noAbort());
+    await expect(make({ kind }).check(target, noAbort())).rejects.toBeInstanceOf(OperationError);
+    await expect(make({ kind, ca }).check(target, noAbort())).rejects.toThrow('ERR_TLS_CERT_ALTNAME_INVALID');
+    const poolTls = { ca, serverName: 'web.internal', verify: true };
+    await probes.create(probes.schema().parse(kind), { tls: poolTls }).check(target, noAbort());
   });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LinearPattern } from '../../../../src/discovery/embedded/linear-pattern.ts';
+import { LinearPattern } from '../../../src/base/linear-pattern.ts';
 
 describe('LinearPattern', () => {
   it('finds what JavaScript finds, for random patterns and texts', () => {
