@@ -24,6 +24,7 @@ import { RecentTraffic } from '../telemetry/recent-traffic.ts';
 import { AccessTarget } from './access-target.ts';
 import { Addresses, placeKey } from './addresses.ts';
 import { AdminDoor } from './admin-door.ts';
+import { affinityKey } from './affinity-key.ts';
 import { type DocumentOptions, isSameDocument, type LoadedDocument } from './document.ts';
 import { explain } from './explain.ts';
 import { PATIENCE_MS } from './hand-over.ts';
@@ -194,6 +195,7 @@ export class ControlPlane implements Control {
       count,
       rows,
       maxCount: maxWorkers(count),
+      affinityKey: affinityKey(join(this.#document.document.runtime.state, 'affinity.key'), this.#log),
       clock: systemClock,
       chunks: () => this.#pools.slots.buffers,
       onUp: (row, withSockets) => this.#equip(row, withSockets),

@@ -43,6 +43,7 @@ export interface DataPlaneOptions {
   readonly random: Random;
   readonly heartbeats: Heartbeats;
   readonly chunks: readonly SharedArrayBuffer[];
+  readonly affinityKey: Uint8Array;
   readonly post: (message: FromWorker) => void;
 }
 
@@ -93,7 +94,7 @@ export class DataPlane {
   }
 
   #makePoolContext(): PoolContext {
-    const { worker, workers, random, post } = this.#options;
+    const { worker, workers, random, affinityKey, post } = this.#options;
     return {
       clock: this.#clock,
       random,
@@ -101,6 +102,7 @@ export class DataPlane {
       workers,
       row: this.#row,
       table: this.#table,
+      affinityKey,
       onEjected: (pool, endpoint, cause, untilMs) =>
         post({ kind: 'ejected', pool, slot: endpoint.slot, cause, untilMs }),
       onReported: (pool, endpoint, cause) => post({ kind: 'would-eject', pool, slot: endpoint.slot, cause }),

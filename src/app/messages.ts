@@ -15,6 +15,8 @@ export interface WorkerStart {
   readonly rows: number;
   readonly heartbeats: SharedArrayBuffer;
   readonly chunks: readonly SharedArrayBuffer[];
+  /** Signs affinity cookies. */
+  readonly affinityKey: Uint8Array;
 }
 
 export interface WorkerPool {

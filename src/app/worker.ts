@@ -16,7 +16,7 @@ function memoryBytes(): number {
   return heap + external;
 }
 
-function start({ worker, workers, row, rows, heartbeats, chunks }: WorkerStart): void {
+function start({ worker, workers, row, rows, heartbeats, chunks, affinityKey }: WorkerStart): void {
   plane = new DataPlane({
     worker,
     workers,
@@ -26,6 +26,7 @@ function start({ worker, workers, row, rows, heartbeats, chunks }: WorkerStart):
     random: systemRandom,
     heartbeats: new Heartbeats(rows, heartbeats, memoryBytes),
     chunks,
+    affinityKey,
     post: (message: FromWorker) => port.postMessage(message),
   });
 }

@@ -38,6 +38,8 @@ export interface WorkersContext {
   /** Rows of shared memory, main's row 0 included: so many threads less one may live at once. */
   readonly rows: number;
   readonly clock: Clock;
+  /** Signs affinity cookies, of all workers. */
+  readonly affinityKey: Uint8Array;
   /** Chunks of slots that exist now. */
   readonly chunks: () => readonly SharedArrayBuffer[];
   /** A thread is up and knows nothing: post it the configuration and the members, and the sockets when it is to accept at once. */
@@ -277,6 +279,7 @@ export class Workers {
       rows,
       heartbeats: this.heartbeats.buffer,
       chunks: chunks(),
+      affinityKey: this.#context.affinityKey,
     };
     const spare = this.#spare ?? newThread();
     if (this.#spare !== null) this.#prepareSpare();

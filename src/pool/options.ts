@@ -4,6 +4,7 @@ import { duration, limit, orOff, share, timeout } from '../base/literals.ts';
 import { type StaticEndpoint, staticEndpoint } from '../discovery/static-endpoint.ts';
 import { type DampingOptions, dampingOptions } from '../health/damping.ts';
 import type { EjectionOptions } from '../health/ejection-options.ts';
+import { type AffinityOptions, affinityOptions } from './affinity.ts';
 import { RETRY_ON_WORDS } from './retry.ts';
 
 /** The schemas of the parts a pool is made of; app takes them from the catalogs. */
@@ -87,6 +88,7 @@ export function poolOptions(parts: PoolParts) {
         .enum(['keep', 'endpoint'])
         .describe("what endpoints see as Host: the client's, or their own address")
         .prefault('keep'),
+      affinity: orOff(affinityOptions).describe('keeps a client at its endpoint by a cookie').prefault('off'),
       probe: orOff(parts.probe).describe('active check of every endpoint').prefault('off'),
       ejection: orOff(parts.ejection)
         .describe('takes endpoints out that fail live traffic')
@@ -133,6 +135,7 @@ export interface PoolOptions {
   readonly endpoints: readonly StaticEndpoint[] | null;
   readonly scheduler: KindSettings;
   readonly host: 'keep' | 'endpoint';
+  readonly affinity: AffinityOptions | null;
   readonly probe: KindSettings | null;
   readonly ejection: EjectionOptions | null;
   readonly damping: DampingOptions | null;

@@ -12,6 +12,7 @@ import { Trials } from '../health/trials.ts';
 import { schedulers } from '../scheduling/catalog.ts';
 import type { HashKey } from '../scheduling/hash-key.ts';
 import type { Scheduler, SchedulerContext } from '../scheduling/scheduler.ts';
+import { Affinity } from './affinity.ts';
 import type { PoolOptions } from './options.ts';
 import { retryMask } from './retry.ts';
 
@@ -35,6 +36,8 @@ export interface PoolContext extends SchedulerContext {
   /** This thread's row in shared memory. */
   readonly row: number;
   readonly table: SlotTable;
+  /** Signs affinity cookies where the document names no secret. */
+  readonly affinityKey?: Uint8Array;
   /** An endpoint was taken out for failing live traffic. */
   readonly onEjected: (pool: string, endpoint: Endpoint, cause: string, untilMs: number) => void;
   /** It would have been, were its cause not in `report`. */
@@ -62,6 +65,8 @@ export class Pool {
   panic = false;
   /** What `acquire` wants the hash of; null when the scheduler does not hash. */
   hashOn: HashKey | null = null;
+  /** Null where clients are not kept at their endpoints. */
+  affinity: Affinity | null = null;
   /** `retry.on` as bits; 0 when retries are off. */
   retryOn = 0;
   readonly #context: PoolContext;
@@ -90,6 +95,7 @@ export class Pool {
     this.#generation = words.generation;
     this.#scheduler = schedulers.create(options.scheduler, context);
     this.#ejection = this.#makeEjection();
+    this.affinity = this.#makeAffinity();
     this.#derive();
     this.#scheduler.update(this.#set);
   }
@@ -114,6 +120,7 @@ export class Pool {
     if (JSON.stringify(before.scheduler) !== JSON.stringify(options.scheduler)) {
       this.#scheduler = schedulers.create(options.scheduler, this.#context);
     }
+    if (JSON.stringify(before.affinity) !== JSON.stringify(options.affinity)) this.affinity = this.#makeAffinity();
     if (JSON.stringify(before.ejection) !== JSON.stringify(options.ejection)) this.#ejection = this.#makeEjection();
     this.#derive();
     if (options.slowStart === null) for (const endpoint of this.#set.all) endpoint.effectiveWeight = endpoint.weight;
@@ -156,6 +163,17 @@ export class Pool {
       }
     }
     return this.#begin(endpoint, nowMs);
+  }
+
+  /** Takes the endpoint that a client is bound to; null when it is at its limit or was tried: `acquire` gives another then. */
+  acquireBound(endpoint: Endpoint, tried: Tried, nowMs: number): Endpoint | null {
+    if (tried.size > 0 || (this.#activeLimit > 0 && endpoint.active >= this.#activeLimit)) return null;
+    return this.#begin(endpoint, nowMs);
+  }
+
+  /** Brings what is available up to date, for whoever looks before `acquire`. */
+  refresh(): void {
+    if (this.words.generation !== this.#generation) this.#refilter();
   }
 
   #begin(endpoint: Endpoint, nowMs: number): Endpoint {
@@ -272,6 +290,7 @@ export class Pool {
       applySlowStart(this.#set.available, this.#context.clock.now(), this.options.slowStart);
     this.#ejection?.update(this.#set.all);
     this.#trials.update(this.#set.all);
+    this.affinity?.update(this.#set.all, this.#set.available);
     this.#scheduler.update(this.#set);
   }
 
@@ -292,6 +311,13 @@ export class Pool {
     this.hashOn = this.#scheduler.hashOn ?? null;
     this.retryOn = this.options.retry === null ? 0 : retryMask(this.options.retry.on);
     this.#activeLimit = this.options.limits.active ?? 0;
+  }
+
+  #makeAffinity(): Affinity | null {
+    const { affinity } = this.options;
+    return affinity === null
+      ? null
+      : new Affinity(this.name, affinity, this.#context.affinityKey ?? new Uint8Array(32));
   }
 
   #makeEjection(): Ejection | null {

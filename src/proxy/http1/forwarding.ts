@@ -2,8 +2,10 @@ import { WheelTimer } from '../../base/timer-wheel.ts';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { Tried } from '../../endpoint/endpoint-set.ts';
 import { Outcome } from '../../endpoint/outcome.ts';
+import type { Affinity } from '../../pool/affinity.ts';
 import { type PendingPlace, type Pool, type PoolWaiter, Refusal } from '../../pool/pool.ts';
 import { outcomeOfStatus, RetryOn, retryBitOfStatus, retryReason, STALE_CONNECTION } from '../../pool/retry.ts';
+import { Field } from '../../wire/http1/field.ts';
 import type { ResponseHead } from '../../wire/http1/head-reader.ts';
 import { isIdempotent, Method } from '../../wire/http1/method.ts';
 import type { Reason } from '../listener-cells.ts';
@@ -47,6 +49,8 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
   #pool: Pool | null = null;
   /** What the pool's scheduler hashes on, 0 when it does not or the request has no such thing. */
   #hash = 0;
+  /** Whom the client's cookie names; null for nobody. */
+  #bound: Endpoint | null = null;
   #dialer: UpstreamDialer | null = null;
   #place: PendingPlace | null = null;
   #upstream: UpstreamConnection | null = null;
@@ -129,13 +133,25 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
   #acquire(): void {
     const pool = this.#pool as Pool;
     const nowMs = this.#engine.context.clock.now();
-    const endpoint = pool.acquire(this.#hash, this.#tried, nowMs);
+    const bound = pool.affinity === null ? null : this.#acquireBound(pool, pool.affinity, nowMs);
+    const endpoint = bound ?? pool.acquire(this.#hash, this.#tried, nowMs, this.#repeatable());
     if (endpoint !== null) return this.#attempt(endpoint, nowMs);
     if (pool.refusal === Refusal.EMPTY) return this.#giveUp();
     this.#place = pool.enqueue(this);
     if (this.#place === null) return this.#exchange.fail(503, 'limit');
     const limit = pool.options.limits.pendingTimeout;
     if (limit !== null) this.#arm(Wait.PENDING, limit);
+  }
+
+  /** The endpoint that the client's cookie names, while it is available. */
+  #acquireBound(pool: Pool, affinity: Affinity, nowMs: number): Endpoint | null {
+    pool.refresh();
+    const { kinds, offsets, headerCount } = this.#client.head;
+    const bytes = this.#exchange.headBytes;
+    this.#bound = null;
+    for (let i = 0; i < headerCount && this.#bound === null; i++)
+      if (kinds[i] === Field.COOKIE) this.#bound = affinity.find(bytes, offsets[i * 5 + 2], offsets[i * 5 + 3]);
+    return this.#bound === null ? null : pool.acquireBound(this.#bound, this.#tried, nowMs);
   }
 
   onTurn(): boolean {
@@ -248,6 +264,9 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
     if (head.status === 101 && !(this.#upgrade && this.#body.complete)) return this.#refuseSwitch();
     this.responded = true;
     this.#armBetween(pool);
+    // Who is served elsewhere only because their endpoint is full or failed this once keeps the cookie.
+    if (pool.affinity !== null && this.#bound === null)
+      this.#exchange.responseEdits.add('set-cookie', pool.affinity.setCookie(endpoint, this.#exchange.secure));
     this.#exchange.onResponseHead(head.status);
     if (head.status === 101) this.#startTunnel(head, bytes);
     else this.#client.startResponse(head, bytes, this.#exchange.responseEdits);
@@ -546,6 +565,7 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
     this.#place = null;
     this.#upstream = null;
     this.#endpoint = null;
+    this.#bound = null;
     this.#sent = false;
     this.#upgrade = false;
     this.#tunnel = false;

@@ -2,9 +2,11 @@
 export class HeaderEdits {
   readonly #names: string[] = [];
   readonly #values: (string | null)[] = [];
+  /** Names and values by turns. */
+  readonly #added: string[] = [];
 
   get size(): number {
-    return this.#names.length;
+    return this.#names.length + this.#added.length;
   }
 
   /** `name` in lower case; null removes every line of this name. */
@@ -16,6 +18,11 @@ export class HeaderEdits {
     }
     this.#names.push(name);
     this.#values.push(value);
+  }
+
+  /** Adds a line beside those received: `set-cookie` may stand more than once. */
+  add(name: string, value: string): void {
+    this.#added.push(name, value);
   }
 
   /** What the header was set to: null when it was removed, undefined when it is as received. `name` in lower case. */
@@ -40,9 +47,11 @@ export class HeaderEdits {
       const value = this.#values[i];
       if (value !== null) line(this.#names[i], value);
     }
+    for (let i = 0; i < this.#added.length; i += 2) line(this.#added[i], this.#added[i + 1]);
   }
 
   clear(): void {
+    if (this.#added.length > 0) this.#added.length = 0;
     if (this.#names.length === 0) return;
     this.#names.length = 0;
     this.#values.length = 0;
