@@ -333,6 +333,7 @@ export class ControlPlane implements Control {
       connections: runtime.connections === 'auto' ? connectionCeiling() : runtime.connections,
       fastPath: runtime.fastPath === 'auto',
       access: log.access === null ? null : { query: log.query },
+      decisions: log.decisions ?? 0,
       ticketKeys: this.#ticketKeys.current,
     };
   }

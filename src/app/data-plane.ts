@@ -106,6 +106,7 @@ export class DataPlane {
       onEjected: (pool, endpoint, cause, untilMs) =>
         post({ kind: 'ejected', pool, slot: endpoint.slot, cause, untilMs }),
       onReported: (pool, endpoint, cause) => post({ kind: 'would-eject', pool, slot: endpoint.slot, cause }),
+      onDecision: (decision) => post({ kind: 'decision', decision }),
       onGone: (pool, endpoint) => {
         this.#upstreams.forget(endpoint);
         post({ kind: 'gone', pool, slot: endpoint.slot });
@@ -143,7 +144,7 @@ export class DataPlane {
     this.#options.post({ kind: 'configured' });
   }
 
-  #configurePools({ pools }: Configuration): void {
+  #configurePools({ pools, decisions }: Configuration): void {
     const { rows } = this.#options;
     for (const { name, options, words } of pools) {
       this.#dialers.configure(name, options);
@@ -157,6 +158,7 @@ export class DataPlane {
       this.#dialers.remove(name);
       this.#leavingPools.add(pool);
     }
+    for (const pool of this.#pools.values()) pool.decisionEvery = decisions;
     this.#upstreams.forgetRetired();
   }
 

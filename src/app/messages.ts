@@ -2,6 +2,7 @@ import type { BoundSocket, Server, Socket } from 'node:net';
 import type { MessagePort } from 'node:worker_threads';
 import type { EndpointDelta } from '../endpoint/delta.ts';
 import type { ListenerOptions } from '../listener/options.ts';
+import type { Decision } from '../pool/explanation.ts';
 import type { PoolOptions } from '../pool/options.ts';
 import type { Place } from './listener-set.ts';
 
@@ -43,6 +44,8 @@ export interface Configuration {
   /** Whether connections opened from now on may be read and written past Node's documented API. */
   readonly fastPath: boolean;
   readonly access: { readonly query: boolean } | null;
+  /** One decision in so many is told; 0 = none. */
+  readonly decisions: number;
   /** Of TLS session tickets. */
   readonly ticketKeys: Uint8Array;
 }
@@ -91,6 +94,7 @@ export type FromWorker =
   | { readonly kind: 'would-eject'; readonly pool: string; readonly slot: number; readonly cause: string }
   /** An endpoint came to no TLS handshake: once a minute and worker. */
   | { readonly kind: 'tls-refused'; readonly pool: string; readonly endpoint: string; readonly reason: string }
+  | { readonly kind: 'decision'; readonly decision: Decision }
   | { readonly kind: 'gone'; readonly pool: string; readonly slot: number }
   | { readonly kind: 'access'; readonly listener: string; readonly batch: string; readonly lines: number }
   /** The other end of a hand-over has no more sockets: this thread now listens on these addresses. */

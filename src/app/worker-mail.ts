@@ -27,6 +27,8 @@ export class WorkerMail {
         return pools.ejected(message);
       case 'would-eject':
         return pools.wouldEject(message);
+      case 'decision':
+        return log.info(message.decision, 'decision');
       case 'gone':
         return pools.acknowledge(message.pool, message.slot, row);
       case 'tls-refused':

@@ -64,7 +64,7 @@ function poolInWords(pool: PoolExplanation): string {
   const header = ['  endpoint', 'share', 'score', 'weight', 'in flight', 'latency'];
   const rows = candidates.map((one) => [
     `  ${one.endpoint}`,
-    `${Math.round(one.share * 1000) / 10} %`,
+    `${Math.round((one.share ?? 0) * 1000) / 10} %`,
     one.score === null ? '-' : String(one.score),
     one.effectiveWeight === one.weight ? String(one.weight) : `${one.effectiveWeight} of ${one.weight}`,
     String(one.active),

@@ -1,7 +1,7 @@
 import { seededRandom } from '../base/random.ts';
 import { DOWN_BY_CHOICE, downWords } from '../endpoint/down.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
-import { Tried } from '../endpoint/endpoint-set.ts';
+import { type EndpointSet, Tried } from '../endpoint/endpoint-set.ts';
 import { PoolCounter, type PoolWords } from '../endpoint/pool-words.ts';
 import { selectAvailable } from '../health/availability.ts';
 import { applySlowStart } from '../health/slow-start.ts';
@@ -16,8 +16,8 @@ export interface Candidate {
   readonly endpoint: string;
   /** What the scheduler compares; lower is better; null where it compares nothing. */
   readonly score: number | null;
-  /** 0…1: of many requests like this one, as things are now. */
-  readonly share: number;
+  /** 0…1: of many requests like this one, as things are now; null in a logged decision. */
+  readonly share: number | null;
   readonly weight: number;
   /** Lower during slow start. */
   readonly effectiveWeight: number;
@@ -84,7 +84,7 @@ export function explainPool(pool: ExplainedPool, hashOf: (on: HashKey) => number
   const shares = sharesOf(scheduler, available, new Set(open), hash, nowMs);
   const candidates = open
     .map((endpoint) => candidateOf(endpoint, scheduler, shares.get(endpoint) ?? 0))
-    .sort((a, b) => b.share - a.share);
+    .sort((a, b) => (b.share ?? 0) - (a.share ?? 0));
   const best = candidates[0];
   const taken = new Set(open);
   const out = endpoints.filter((endpoint) => !taken.has(endpoint));
@@ -102,6 +102,40 @@ export function explainPool(pool: ExplainedPool, hashOf: (on: HashKey) => number
     ejection: pool.ejection,
     limits: { active: limit, pending: words.counter(PoolCounter.PENDING), pendingLimit: limits.pending },
     retry: retry === null ? null : { attempts: retry.attempts, on: retry.on, left: words.retriesLeft },
+  };
+}
+
+/** One decision of a worker, in the form of an explanation; the first TWENTY of each list. */
+export interface Decision {
+  readonly pool: string;
+  readonly scheduler: string;
+  readonly picked: string;
+  readonly hash: number;
+  readonly candidates: readonly Candidate[];
+  readonly candidateCount: number;
+  readonly out: readonly { readonly endpoint: string; readonly down: readonly string[] }[];
+}
+
+const TWENTY = 20;
+
+/** What a worker logs of the decision it just made, once in many. */
+export function decisionOf(
+  pool: string,
+  options: PoolOptions,
+  { all, available }: EndpointSet,
+  scheduler: Scheduler,
+  picked: Endpoint,
+  hash: number,
+): Decision {
+  const out = all.filter(({ down }) => down !== 0).slice(0, TWENTY);
+  return {
+    pool,
+    scheduler: options.scheduler.kind,
+    picked: picked.id,
+    hash,
+    candidates: available.slice(0, TWENTY).map((endpoint) => candidateOf(endpoint, scheduler, null)),
+    candidateCount: available.length,
+    out: out.map(({ id, down }) => ({ endpoint: id, down: downWords(down) })),
   };
 }
 
@@ -128,7 +162,7 @@ function sharesOf(
   return new Map([...counts].map(([endpoint, share]) => [endpoint, rounded(share)]));
 }
 
-function candidateOf(endpoint: Endpoint, scheduler: Scheduler, share: number): Candidate {
+function candidateOf(endpoint: Endpoint, scheduler: Scheduler, share: number | null): Candidate {
   const score = scheduler.score?.(endpoint) ?? Number.NaN;
   return {
     endpoint: endpoint.id,

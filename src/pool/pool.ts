@@ -13,6 +13,7 @@ import { schedulers } from '../scheduling/catalog.ts';
 import type { HashKey } from '../scheduling/hash-key.ts';
 import type { Scheduler, SchedulerContext } from '../scheduling/scheduler.ts';
 import { Affinity } from './affinity.ts';
+import { type Decision, decisionOf } from './explanation.ts';
 import type { PoolOptions } from './options.ts';
 import { retryMask } from './retry.ts';
 
@@ -42,6 +43,8 @@ export interface PoolContext extends SchedulerContext {
   readonly onEjected: (pool: string, endpoint: Endpoint, cause: string, untilMs: number) => void;
   /** It would have been, were its cause not in `report`. */
   readonly onReported?: (pool: string, endpoint: Endpoint, cause: string) => void;
+  /** One decision in `decisionEvery`. */
+  readonly onDecision?: (decision: Decision) => void;
   /** An endpoint left the pool and this thread has nothing in flight on it any more. */
   readonly onGone: (pool: string, endpoint: Endpoint) => void;
 }
@@ -65,6 +68,8 @@ export class Pool {
   panic = false;
   /** What `acquire` wants the hash of; null when the scheduler does not hash. */
   hashOn: HashKey | null = null;
+  /** One decision in so many is told; 0 = none. */
+  decisionEvery = 0;
   /** Null where clients are not kept at their endpoints. */
   affinity: Affinity | null = null;
   /** `retry.on` as bits; 0 when retries are off. */
@@ -84,6 +89,7 @@ export class Pool {
   #generation: number;
   #activeLimit = 0;
   #slowStartedMs = 0;
+  #untold = 0;
   readonly #counterBase: number;
 
   constructor(name: string, options: PoolOptions, words: PoolWords, context: PoolContext) {
@@ -162,7 +168,13 @@ export class Pool {
         return null;
       }
     }
+    if (this.decisionEvery > 0 && ++this.#untold >= this.decisionEvery) this.#tell(endpoint, hash);
     return this.#begin(endpoint, nowMs);
+  }
+
+  #tell(picked: Endpoint, hash: number): void {
+    this.#untold = 0;
+    this.#context.onDecision?.(decisionOf(this.name, this.options, this.#set, this.#scheduler, picked, hash));
   }
 
   /** Takes the endpoint that a client is bound to; null when it is at its limit or was tried: `acquire` gives another then. */

@@ -9,6 +9,14 @@ export const logOptions = z.strictObject({
     .prefault('info'),
   format: z.enum(['json', 'pretty']).describe('of the log of events; the access log is JSON').prefault('json'),
   access: orOff(z.string().min(1)).describe('where access lines go: off, stdout or a file').prefault('stdout'),
+  decisions: orOff(
+    z
+      .string()
+      .regex(/^1\/[1-9]\d{0,8}$/, { error: 'write one in how many as 1/1000' })
+      .transform((text) => Number(text.slice(2))),
+  )
+    .describe('which part of the decisions is logged, with the scores of the candidates: off or 1/1000')
+    .prefault('off'),
   query: z.boolean().describe('whether the path in access lines keeps its query').prefault(false),
 });
 

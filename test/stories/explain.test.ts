@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCommandLine } from '../../src/cli/command-line.ts';
+import { eventually } from '../helpers/eventually.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { rawClient } from '../helpers/raw-client.ts';
@@ -14,6 +15,7 @@ describe('explain says where a request would go, and it goes there', () => {
     const endpoints = origins.map(({ address }) => ({ address }));
     proxy = await startProxy({
       runtime: { workers: 2 },
+      log: { decisions: '1/3' },
       listeners: [
         {
           name: 'shop',
@@ -120,5 +122,15 @@ describe('explain says where a request would go, and it goes there', () => {
     expect(out.match(/^evenkeel ready/gm)?.length).toBe(2);
     expect(out).toContain('turns (response-time)');
     for (const { address } of origins) expect(out).toContain(address);
+  });
+
+  it('logs one decision in so many, in the same form', async () => {
+    await using client = await rawClient(proxy.port());
+    const before = proxy.events('decision').length;
+    for (let i = 0; i < 30; i++) await client.ask('GET', '/', ['host: shop.example.com']);
+    await eventually(() => proxy.events('decision').length >= before + 10);
+    const [decision] = proxy.events('decision').slice(-1) as { candidates: { endpoint: string }[]; picked: string }[];
+    expect(decision).toMatchObject({ pool: 'turns', scheduler: 'response-time', candidateCount: 2 });
+    expect(decision.candidates.map(({ endpoint }) => endpoint)).toContain(decision.picked);
   });
 });
