@@ -355,7 +355,7 @@ export class ControlPlane implements Control {
     this.#workers.watch();
     if (!this.#isDraining) this.#memory.look();
     if (this.#state.ready && this.#upgrade === null) this.#health.look();
-    this.#pools.sweep();
+    this.#pools.sweep(this.#workers.isLate);
   }
 
   setEndpoint(pool: string, endpoint: string, change: EndpointChange): SetEndpointResult {

@@ -193,12 +193,12 @@ export class PoolSet {
     for (const { membership } of this.#pools.values()) membership.words.frozen = frozen;
   }
 
-  /** Called about every 100 ms. */
-  sweep(): void {
+  /** Called about every 100 ms. `isLate`: a worker's loop came late lately. */
+  sweep(isLate: boolean): void {
     const nowMs = systemClock.now();
     for (const [name, running] of this.#pools) {
       const { membership, budget } = running;
-      membership.sweep();
+      membership.sweep(isLate);
       budget.refill(membership.options.retry?.budget ?? 0, nowMs);
       this.#watchPanic(name, running);
     }

@@ -9,7 +9,7 @@ import { newThread, WorkerThread } from './worker-thread.ts';
 
 /** No beat for this long: said aloud, ejection is frozen. */
 const STALL_MS = 1000;
-/** A loop that came so late within the last second freezes ejection, too. */
+/** A loop that came so late within the last second makes all endpoints look slow: what is judged over time holds still. */
 const LATE_MS = 500;
 /** No beat for this long: the worker is ended and replaced. */
 const HANG_MS = 10_000;
@@ -64,6 +64,8 @@ export interface WorkersContext {
  */
 export class Workers {
   readonly heartbeats: Heartbeats;
+  /** A loop came late within the last second, as of the last `watch`. */
+  isLate = false;
   readonly #context: WorkersContext;
   /** By worker: who accepts its connections; null between a death and the replacement. */
   readonly #serving: (WorkerThread | null)[];
@@ -137,6 +139,7 @@ export class Workers {
   watch(): void {
     const nowMs = this.#context.clock.now();
     let anyStalled = false;
+    this.isLate = false;
     for (const thread of this.#threads) if (thread !== null && this.#isStalled(thread, nowMs)) anyStalled = true;
     if (anyStalled !== this.#frozen) this.#context.onFrozen(anyStalled);
     this.#frozen = anyStalled;
@@ -147,10 +150,10 @@ export class Workers {
     if (lastMs === 0) return false;
     const quietMs = nowMs - lastMs;
     if (quietMs < STALL_MS) {
-      const isLate = this.heartbeats.lagMs(thread.row) > LATE_MS;
+      if (this.heartbeats.lagMs(thread.row) > LATE_MS) this.isLate = true;
       if (thread.state === 'stalled') thread.state = 'up';
       thread.stallTold = false;
-      return isLate;
+      return false;
     }
     if (thread.state === 'up') thread.state = 'stalled';
     if (!thread.stallTold) this.#context.onStalled(thread.worker, quietMs);

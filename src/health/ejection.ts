@@ -3,7 +3,7 @@ import { isFailure, Outcome } from '../endpoint/outcome.ts';
 import type { EjectionOptions } from './ejection-options.ts';
 import { type EjectionContext, Ejector } from './ejector.ts';
 
-/** After a lag of the own event loop what failed is not held against anybody for so long. */
+/** After a lag of the own event loop timeouts are not held against anybody for so long. */
 const HOLD_MS = 1000;
 
 /**
@@ -42,7 +42,8 @@ export class Ejection {
       if (endpoint.failuresInRow !== 0) endpoint.failuresInRow = 0;
       return;
     }
-    if (this.#heldUntilMs > 0 && (nowMs ?? this.#context.clock.now()) < this.#heldUntilMs) return;
+    const isOurs = outcome === Outcome.TIMED_OUT && this.#heldUntilMs > 0;
+    if (isOurs && (nowMs ?? this.#context.clock.now()) < this.#heldUntilMs) return;
     endpoint.failuresInRow++;
     const { consecutiveFailures } = this.#options;
     if (consecutiveFailures === null || endpoint.failuresInRow < consecutiveFailures) return;

@@ -42,7 +42,8 @@ export class OutlierDetector {
     return this.#wanted;
   }
 
-  sweep(members: readonly Endpoint[]): void {
+  /** `isLate`: a loop of ours came late, so that what came lately does not count. */
+  sweep(members: readonly Endpoint[], isLate = false): void {
     const { successRate, latency, window } = this.#options;
     const nowMs = this.#clock.now();
     if ((successRate === null && latency === null) || nowMs < this.#judgeDueMs) return;
@@ -51,8 +52,9 @@ export class OutlierDetector {
     const isOver = nowMs >= this.#turnDueMs;
     if (isOver) this.#turnDueMs = nowMs + bucketMs;
     this.#retain(members);
-    for (const endpoint of members) this.#look(endpoint);
-    if (!this.#words.frozen) this.#judge(members);
+    const isHeld = isLate || this.#words.frozen;
+    for (const endpoint of members) this.#look(endpoint, isHeld);
+    if (!isHeld) this.#judge(members);
     if (isOver) for (const ring of this.#rings.values()) ring.turn();
   }
 
@@ -62,7 +64,7 @@ export class OutlierDetector {
     this.#ejector.retain(all);
   }
 
-  #look(endpoint: Endpoint): void {
+  #look(endpoint: Endpoint, isHeld: boolean): void {
     const ring = this.#rings.get(endpoint);
     if (ring === undefined) {
       const fresh = new OutcomeRing(endpoint);
@@ -70,7 +72,7 @@ export class OutlierDetector {
       this.#rings.set(endpoint, fresh);
       return;
     }
-    if (this.#words.frozen) return ring.ignore(endpoint);
+    if (isHeld) return ring.ignore(endpoint);
     ring.look(endpoint);
     if (ring.epochMs === endpoint.ejectedUntilMs && endpoint.down === 0) return;
     // What came before an ejection was paid for, and what comes to one that is down says nothing.

@@ -234,11 +234,11 @@ export class Membership {
   }
 
   /** Called about every 100 ms: ends ejections whose time is over. */
-  sweep(): void {
+  sweep(isLate = false): void {
     const nowMs = this.#context.clock.now();
     const endpoints = Array.from(this.#endpoints());
     this.#restorer?.sweep(endpoints);
-    this.#detector?.sweep(endpoints);
+    this.#detector?.sweep(endpoints, isLate);
     if (nowMs < this.#seldomDueMs) return;
     this.#seldomDueMs = nowMs + SELDOM_MS;
     const { slowStart } = this.options;

@@ -72,10 +72,11 @@ describe('an endpoint that fails live traffic is taken out and comes back', () =
     bad.handler = FAULTS[fault];
     const ejections = await proxy.metric('evenkeel_ejections_total');
     const events = proxy.events('ejected').length;
+    const restored = proxy.events('restored').length;
     const first = await statuses(16);
     expect(first.filter((status) => status >= 500).length).toBe(3);
     expect(await proxy.endpoint('both', bad.address)).toMatchObject({ available: false, down: ['ejected'] });
-    expect(proxy.events('ejected').length).toBe(events + 1);
+    await eventually(() => proxy.events('ejected').length === events + 1);
     expect(proxy.events('ejected').at(-1)).toMatchObject({
       pool: 'both',
       endpoint: bad.address,
@@ -87,6 +88,7 @@ describe('an endpoint that fails live traffic is taken out and comes back', () =
     );
     bad.handler = (_, reply) => void reply.send(200, 'bad');
     await comesBack();
+    await eventually(() => proxy.events('restored').length > restored);
     expect(proxy.events('restored').at(-1)).toMatchObject({ pool: 'both', endpoint: bad.address });
     const served = bad.requests.length;
     expect(await statuses(8)).toEqual(Array(8).fill(200));
