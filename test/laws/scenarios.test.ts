@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KindSettings } from '../../src/base/catalog.ts';
 import type { Endpoint } from '../../src/endpoint/endpoint.ts';
-import { ejectionOptions } from '../../src/health/ejection.ts';
+import { ejectionOptions } from '../../src/health/ejection-options.ts';
 import { schedulers } from '../../src/scheduling/catalog.ts';
 import { type Behaviour, exponential, Simulation } from '../helpers/simulation.ts';
 
