@@ -8,7 +8,8 @@ import { Endpoint } from '../../src/endpoint/endpoint.ts';
 import { PoolWords } from '../../src/endpoint/pool-words.ts';
 import { CHUNK_SLOTS, SlotChunk, SlotTable } from '../../src/endpoint/slots.ts';
 import { selectAvailable } from '../../src/health/availability.ts';
-import { Ejection, ejectionOptions } from '../../src/health/ejection-options.ts';
+import { Ejection } from '../../src/health/ejection.ts';
+import { ejectionOptions } from '../../src/health/ejection-options.ts';
 import { schedulers } from '../../src/scheduling/catalog.ts';
 
 const COUNT = 10_000;

@@ -27,7 +27,7 @@ const HUNDREDTHS = 100;
  * one. An attempt that waits for its head counts with its age once that is more; the time of an endpoint without answers is halved every `halve`. Failures
  * are not averaged: taking out who fails is ejection's work. The turn is the smooth rotation's: whose turn it is keeps the request unless another is better.
  *
- * Other than nginx, weights divide an idle pool: among endpoints in the same step another takes over only where it would be no worse off even after
+ * Other than nginx, a newcomer begins at the mean of the others, not at its first answer; and weights divide an idle pool: among endpoints in the same step another takes over only where it would be no worse off even after
  * taking it. nginx compares time × (active + 1) / weight, which gives an idle pool wholly to the heaviest endpoint.
  */
 class LeastTime implements Scheduler {
@@ -78,9 +78,14 @@ class LeastTime implements Scheduler {
 
   onAnswer(endpoint: Endpoint, outcome: Outcome, latencyMs: number, nowMs?: number): void {
     if (outcome !== Outcome.OK) return;
-    const known = endpoint.latencyMs;
-    const average = Number.isNaN(known) ? latencyMs : known + GAIN * (latencyMs - known);
-    endpoint.setLatency(average, nowMs ?? this.#clock.now());
+    const known = Number.isNaN(endpoint.latencyMs) ? this.#meanMs(latencyMs) : endpoint.latencyMs;
+    endpoint.setLatency(known + GAIN * (latencyMs - known), nowMs ?? this.#clock.now());
+  }
+
+  /** Mean of those that are known; `without` when none is. Once per newcomer: were its first answer taken for its average, a slow one would keep it out for long. */
+  #meanMs(without: number): number {
+    const known = this.#members.map(({ latencyMs }) => latencyMs).filter((ms) => !Number.isNaN(ms));
+    return known.length === 0 ? without : known.reduce((sum, ms) => sum + ms, 0) / known.length;
   }
 
   /** Milliseconds in steps, times the requests in flight and one more by weight. */

@@ -72,6 +72,16 @@ describe('least-time', () => {
     expect(endpoint.latencyMs).toBeCloseTo(105);
   });
 
+  it('takes a newcomer for the mean of the others, however slow its first answer is', () => {
+    const clock = new ManualClock();
+    const members = new EndpointFactory().many(3);
+    const { scheduler } = make(members, clock);
+    members[0].setLatency(4, clock.now());
+    members[1].setLatency(8, clock.now());
+    scheduler.onAnswer?.(members[2], Outcome.OK, 46);
+    expect(members[2].latencyMs).toBeCloseTo(8);
+  });
+
   it('halves the time of an idle endpoint every ten seconds, until it is tried again', () => {
     const clock = new ManualClock();
     const [fast, slow] = new EndpointFactory().many(2);
