@@ -1,25 +1,27 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { replaceFile } from '../base/saved-file.ts';
 import type { Logger } from '../telemetry/log.ts';
 
 const BYTES = 32;
 
-/** The key of affinity cookies of pools that name no secret: kept in a file, so that clients stay where they are over restarts. On main, at the start. */
+/**
+ * The key of affinity cookies of pools that name no secret: kept in a file, so that clients stay where they are over restarts. On main, at the start; a key
+ * that cannot be kept is said and stops nothing.
+ */
 export function affinityKey(path: string, log: Logger): Uint8Array {
   try {
-    const kept = readFileSync(path);
+    const kept = Buffer.from(readFileSync(path, 'latin1').trim(), 'hex');
     if (kept.length === BYTES) return kept;
     log.warn({ path }, 'the key of affinity cookies is not one; making another');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') log.warn({ path, error: String(error) }, 'cannot read');
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT')
+      log.warn({ path, error: message }, 'the key of affinity cookies cannot be read; making another');
   }
   const key = randomBytes(BYTES);
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, key, { mode: 0o600 });
-  } catch (error) {
-    log.warn({ path, error: String(error) }, 'the key of affinity cookies cannot be kept; a restart moves clients');
-  }
+  replaceFile(path, `${key.toString('hex')}\n`).catch((error: unknown) =>
+    log.warn({ path, error: String(error) }, 'the key of affinity cookies cannot be kept; a restart moves clients'),
+  );
   return key;
 }
