@@ -13,7 +13,7 @@ import { packDelta } from '../../src/endpoint/delta.ts';
 import { Endpoint } from '../../src/endpoint/endpoint.ts';
 import { PoolWords } from '../../src/endpoint/pool-words.ts';
 import { SlotChunk, SlotTable } from '../../src/endpoint/slots.ts';
-import { ejectionOptions } from '../../src/health/ejection.ts';
+import { ejectionOptions } from '../../src/health/ejection-options.ts';
 import { poolOptions } from '../../src/pool/options.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Http1Engine } from '../../src/proxy/http1/engine.ts';
