@@ -2,6 +2,7 @@ import { Agent, request } from 'undici';
 import { OperationError } from '../base/errors.ts';
 import { Poll } from './poll.ts';
 import type { Store, StoreContext, Stored, StoreKind, StoreSink } from './store.ts';
+import { tlsOf } from './store-tls.ts';
 
 /** Consul's limit of a value. */
 const VALUE_LIMIT = 512 * 1024;
@@ -30,7 +31,7 @@ class ConsulStore implements Store {
   readonly #prefix: string;
   readonly #token: string;
   readonly #context: StoreContext;
-  readonly #agent = new Agent({ connections: 8, headersTimeout: 0, bodyTimeout: 0 });
+  readonly #agent: Agent;
   readonly #watches = new Set<Poll>();
 
   constructor(address: URL, context: StoreContext) {
@@ -38,7 +39,11 @@ class ConsulStore implements Store {
     if (address.hostname === '' || prefix === '')
       throw new OperationError('bad-store', `${address.href}: name a host and a key, as in ${consulStore.example}`);
     this.address = `consul://${address.host}/${prefix}`;
-    this.#base = `${address.searchParams.get('tls') === 'true' ? 'https' : 'http'}://${address.hostname}:${address.port || 8500}`;
+    const tls = tlsOf(address);
+    const { ca, cert, key, serverName: servername, verify: rejectUnauthorized } = tls ?? { verify: true };
+    const connect = { ca, cert, key, servername, rejectUnauthorized };
+    this.#agent = new Agent({ connections: 8, headersTimeout: 0, bodyTimeout: 0, connect });
+    this.#base = `${tls === null ? 'http' : 'https'}://${address.hostname}:${address.port || 8500}`;
     this.#prefix = prefix;
     this.#token = decodeURIComponent(address.password) || (context.environment.CONSUL_HTTP_TOKEN ?? '');
     this.#context = context;
@@ -154,7 +159,7 @@ function storedOf({ status, text, index }: Reply): Stored | null {
 export const consulStore: StoreKind = {
   scheme: 'consul',
   summary:
-    'a Consul KV prefix, or one of the embedded registry; `?tls=true` for https, the token from CONSUL_HTTP_TOKEN',
+    'a Consul KV prefix, or one of the embedded registry; `?tls=true&ca=FILE` for https, the token from CONSUL_HTTP_TOKEN',
   example: 'consul://127.0.0.1:8500/evenkeel/edge',
   open: (address, context) => new ConsulStore(address, context),
 };

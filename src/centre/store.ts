@@ -51,6 +51,6 @@ export interface StoreKind {
   readonly summary: string;
   /** An address to show as an example. */
   readonly example: string;
-  /** Throws an OperationError when the address is not right. */
-  open(address: URL, context: StoreContext): Store;
+  /** `hosts`: every server of the address (`zk1:2181`); its URL holds the first. Throws an OperationError when the address is not right. */
+  open(address: URL, context: StoreContext, hosts: readonly string[]): Store;
 }

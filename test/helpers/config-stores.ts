@@ -21,6 +21,8 @@ export interface StoreKindUnderTest {
   readonly name: string;
   readonly skip: boolean;
   start(): Promise<StoreWorld>;
+  /** After the last test. */
+  end?(): Promise<void>;
 }
 
 /** A directory behind a link. Killing it is pointing the link, in one step, at what is no directory. */

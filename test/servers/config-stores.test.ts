@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConfigCentre } from '../../src/centre/config-centre.ts';
 import type { Store, Stored } from '../../src/centre/store.ts';
 import {
@@ -13,32 +13,61 @@ import { eventually } from '../helpers/eventually.ts';
 import { requireServer } from '../helpers/require-server.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 import { findConsul, startConsul } from './consul.ts';
+import { findEtcd, startEtcd } from './etcd.ts';
+import { findZookeeper, startZookeeper } from './zookeeper.ts';
 
-/** Real Consul, its state on disk. */
-const consulWorld: StoreKindUnderTest = {
-  name: 'Consul',
-  skip: requireServer('consul', findConsul()),
-  async start() {
-    const data = await temporaryDirectory('centre-consul');
-    let consul = await startConsul({ dataDir: data.path });
-    const { host } = new URL(consul.address);
-    return {
-      address: `consul://${host}/evenkeel/test`,
-      kill: () => consul.kill('SIGKILL'),
-      revive: async () => {
-        consul = await startConsul({ dataDir: data.path, ports: consul.ports });
-      },
-      close: async () => {
-        await consul.stop();
-        await data.close();
-      },
-    };
-  },
-};
+/** A real server, its data on disk: one for all tests of its kind, each with a path of its own. */
+interface StoreServer {
+  /** Without a path. */
+  readonly address: string;
+  kill(): Promise<void>;
+  /** With its data. */
+  revive(): Promise<void>;
+  stop(): Promise<void>;
+}
 
-const kinds = [directoryWorld, embeddedWorld, consulWorld];
+function serverWorld(name: string, skip: boolean, startServer: () => Promise<StoreServer>): StoreKindUnderTest {
+  let server: StoreServer | null = null;
+  let tests = 0;
+  return {
+    name,
+    skip,
+    async start() {
+      server ??= await startServer();
+      const { address, kill, revive } = server;
+      return { address: `${address}/evenkeel/test-${++tests}`, kill, revive, close: async () => {} };
+    },
+    end: async () => server?.stop(),
+  };
+}
 
-describe.each(kinds)('a config centre in $name', ({ skip, start }) => {
+const consulWorld = serverWorld('Consul', requireServer('consul', findConsul()), async () => {
+  const data = await temporaryDirectory('centre-consul');
+  let consul = await startConsul({ dataDir: data.path });
+  return {
+    address: consul.address.replace('http', 'consul'),
+    kill: () => consul.kill('SIGKILL'),
+    revive: async () => {
+      consul = await startConsul({ dataDir: data.path, ports: consul.ports });
+    },
+    stop: async () => {
+      await consul.stop();
+      await data.close();
+    },
+  };
+});
+const zookeeperWorld = serverWorld('ZooKeeper', requireServer('zookeeper', findZookeeper()), async () => {
+  const server = await startZookeeper();
+  return { ...server, address: `zookeeper://127.0.0.1:${server.port}`, revive: () => server.comeBack('with its data') };
+});
+const etcdWorld = serverWorld('etcd', requireServer('etcd', findEtcd()), async () => {
+  const server = await startEtcd();
+  return { ...server, address: server.address.replace('http', 'etcd'), revive: () => server.comeBack('with its data') };
+});
+
+const kinds = [directoryWorld, embeddedWorld, consulWorld, zookeeperWorld, etcdWorld];
+
+describe.each(kinds)('a config centre in $name', ({ skip, start, end }) => {
   describe.skipIf(skip)('store', () => {
     let world: StoreWorld;
     let store: Store;
@@ -53,6 +82,7 @@ describe.each(kinds)('a config centre in $name', ({ skip, start }) => {
       await centre.store.close();
       await world.close();
     });
+    afterAll(() => end?.());
     const pushing = { author: 'me', message: '', onto: null, trial: null };
 
     it('keeps texts under keys, and writes only over the revision that was expected', async () => {

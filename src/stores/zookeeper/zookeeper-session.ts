@@ -154,11 +154,11 @@ export class ZookeeperSession {
   }
 
   /** Creates what is missing on the way to a node, and the node, all persistent and without data. */
-  async ensure(path: string): Promise<void> {
+  async ensure(path: string, access: NodeAccess = 'open'): Promise<void> {
     let full = '';
     for (const step of this.#full(path).split('/').slice(1)) {
       full += `/${step}`;
-      if (!(await this.#isThere(full))) await this.#create(full, Buffer.alloc(0), 0, 'open');
+      if (!(await this.#isThere(full))) await this.#create(full, Buffer.alloc(0), 0, access);
     }
   }
 
