@@ -1,4 +1,4 @@
-import { DOWN_BY_CHOICE } from '../endpoint/down.ts';
+import { DOWN_BY_CHOICE, Down } from '../endpoint/down.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 
 export interface AvailabilityOptions {
@@ -19,15 +19,22 @@ export interface Availability {
  * bit) are: primaries, or backups when no primary is fit. When fewer than `panicThreshold` of that tier are fit, or nothing is,
  * the checks are more likely wrong than all the endpoints, and the few that are left would be run over: all are used, backups included. A tier
  * is judged by itself, so that one fit backup behind ten dead primaries takes over and no panic sends traffic to the dead.
+ *
+ * Endpoints that are leaving are used when there is nothing else: their successors are on the way in the same change.
  */
 export function selectAvailable(all: readonly Endpoint[], options: AvailabilityOptions): Availability {
   const candidates: Endpoint[] = [];
+  const leaving: Endpoint[] = [];
   const fitPrimaries: Endpoint[] = [];
   const fitBackups: Endpoint[] = [];
   let primaries = 0;
   for (const endpoint of all) {
     const down = endpoint.down;
     if ((down & DOWN_BY_CHOICE) !== 0 || endpoint.weight <= 0) continue;
+    if ((down & Down.LEAVING) !== 0) {
+      if (down === Down.LEAVING) leaving.push(endpoint);
+      continue;
+    }
     candidates.push(endpoint);
     if (!endpoint.spec.backup) primaries++;
     if (down === 0) (endpoint.spec.backup ? fitBackups : fitPrimaries).push(endpoint);
@@ -36,6 +43,6 @@ export function selectAvailable(all: readonly Endpoint[], options: AvailabilityO
   const fit = usePrimaries ? fitPrimaries : fitBackups;
   const tier = usePrimaries ? primaries : candidates.length - primaries;
   const enough = fit.length > 0 ? fit.length >= options.panicThreshold * tier : options.panicThreshold === 0;
-  if (enough || candidates.length === 0) return { available: fit, panic: false };
+  if (enough || candidates.length === 0) return { available: fit.length > 0 ? fit : leaving, panic: false };
   return { available: candidates, panic: true };
 }

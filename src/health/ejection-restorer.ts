@@ -73,11 +73,11 @@ export class EjectionRestorer {
   }
 
   /**
-   * The endpoint leaves the pool: its place is given back. It is marked as draining before, so that a worker that does not know yet and
+   * The endpoint leaves the pool: its place is given back. It is marked as leaving before, so that a worker that does not know yet and
    * ejects it at this moment sees that in the bits before its own and takes its place back itself.
    */
   remove(endpoint: Endpoint): void {
-    endpoint.setDown(Down.DRAINING);
+    endpoint.setDown(Down.LEAVING);
     this.#clear(endpoint);
     this.#cleanSinceMs.delete(endpoint);
   }

@@ -365,7 +365,7 @@ export class Membership {
   #remove(id: string): number {
     const { endpoint } = this.#members.get(id)!;
     this.#probes?.remove(endpoint);
-    endpoint.setDown(Down.DRAINING);
+    endpoint.setDown(Down.LEAVING);
     this.#restorer?.remove(endpoint);
     this.#members.delete(id);
     const rows = this.#context.workerRows();

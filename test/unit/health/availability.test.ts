@@ -52,6 +52,14 @@ describe('availability', () => {
     expect(selectAvailable(pool({}, ...draining), half).panic).toBe(false);
   });
 
+  it('uses endpoints that are leaving only while a worker knows of no others', () => {
+    const leaving = { down: Down.LEAVING };
+    const all = pool(leaving, leaving, { down: Down.LEAVING | Down.ADMIN }, { down: Down.LEAVING | Down.PROBE });
+    expect(selectAvailable(all, half)).toEqual({ available: all.slice(0, 2), panic: false });
+    const mixed = pool(leaving, {});
+    expect(selectAvailable(mixed, half)).toEqual({ available: [mixed[1]], panic: false });
+  });
+
   it('goes on using a single endpoint that is down', () => {
     const all = pool({ down: Down.PROBE });
     expect(selectAvailable(all, half)).toEqual({ available: all, panic: true });

@@ -155,7 +155,7 @@ describe('ejection', () => {
     fail(ejection, members[0], 4);
     meanwhile(() => restorer.remove(members[0]));
     fail(ejection, members[0], 1);
-    expect(members[0].down).toBe(Down.DRAINING);
+    expect(members[0].down).toBe(Down.LEAVING);
     expect(words.ejected).toBe(0);
     expect(log).toEqual([]);
   });
@@ -387,14 +387,14 @@ describe('ejection', () => {
       for (const endpoint of endpoints) if (restorer.release(endpoint)) ended++;
       const leaving = endpoints[i % members];
       restorer.remove(leaving);
-      leaving.setDown(0, Down.DRAINING);
+      leaving.setDown(0, Down.LEAVING);
     }
     restorer.remove(endpoints[0]);
     Atomics.store(stop, 0, 1);
     await Promise.all(done);
     expect(ended).toBeGreaterThanOrEqual(rounds);
     expect(most).toBeLessThanOrEqual(3);
-    expect(endpoints[0].down).toBe(Down.DRAINING);
+    expect(endpoints[0].down).toBe(Down.LEAVING);
     const bits = endpoints.filter((endpoint) => (endpoint.down & Down.EJECTED) !== 0).length;
     expect(raceWords.ejected).toBe(bits);
     expect(endpoints.some((endpoint) => endpoint.down === 0)).toBe(true);

@@ -128,7 +128,7 @@ describe('the members of a pool on main', () => {
     const slot = slotOf(1);
     const { endpoint } = member(1);
     membership.replace([]);
-    expect(endpoint.down & Down.DRAINING).not.toBe(0);
+    expect(endpoint.down & Down.LEAVING).not.toBe(0);
     membership.replace([spec(2)]);
     expect(slotOf(2)).not.toBe(slot);
     membership.acknowledge(slot, 1);
