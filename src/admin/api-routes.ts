@@ -9,6 +9,7 @@ import type { RecentTraffic } from '../telemetry/recent-traffic.ts';
 import { renderInSlices } from '../telemetry/slices.ts';
 import { endpointSnapshot, listenerSnapshot, registrySnapshot, statusSnapshot } from '../telemetry/snapshot.ts';
 import { sendError } from './api-error.ts';
+import { addConfigRoutes } from './config-routes.ts';
 import type { Control } from './control.ts';
 import type { EventStream } from './event-stream.ts';
 import { historyOf, overviewJson } from './overview.ts';
@@ -62,8 +63,9 @@ export function addApiRoutes(server: FastifyInstance, context: ApiContext): void
   server.get('/api/v1/registries', () => ({ registries: state().registries.map(registrySnapshot) }));
   server.get('/api/v1/config', () => {
     const { configVersion: version, configVersionNumber: number, document } = state();
-    return { version, number, document };
+    return { version, number, centre: context.control.centre?.running ?? null, document };
   });
+  addConfigRoutes(server, context.control);
   server.post('/api/v1/reload', (_request, reply) => reload(context, reply));
   server.post('/api/v1/workers/restart', async (_request, reply) => {
     const { restarted, message } = await context.control.restartWorkers();
@@ -196,8 +198,8 @@ function openEvents({ stream, events, headers }: ApiContext, request: FastifyReq
   stream.open(reply.raw, headers, after);
 }
 
-function program({ version }: ApiContext) {
-  return { program: { version, node: process.version, pid: process.pid } };
+function program({ version, control }: ApiContext) {
+  return { centre: control.centre?.running ?? null, program: { version, node: process.version, pid: process.pid } };
 }
 
 function findPool(context: ApiContext, name: string): LivePool | null {

@@ -2,6 +2,7 @@ import type { ConfigProblem } from '../base/errors.ts';
 import type { PoolExplanation } from '../pool/explanation.ts';
 import type { RouteReason } from '../routing/route-reasons.ts';
 import type { AdminState } from '../telemetry/live-state.ts';
+import type { CentreActs, Judgement } from './config-acts.ts';
 
 /** What the admin API may change about an endpoint; what is absent stays as it is. */
 export interface EndpointChange {
@@ -62,6 +63,10 @@ export interface Control {
   explain(question: Question): Explained;
   /** Reads the document again and puts it in force. Resolves with a refusal for whatever is wrong with the document (also a busy port). */
   reload(): Promise<ReloadResult>;
+  /** Judges a document as a reload would, and tells what it would change against another one (null: the one in force). Nothing takes effect. */
+  judge(document: string, against: string | null): Promise<Judgement>;
+  /** Null when the document is a file. */
+  readonly centre: CentreActs | null;
   /** Puts fresh threads in place of all workers, one after the other, without losing a connection. Resolves when the last has taken over. */
   restartWorkers(): Promise<RestartResult>;
   /** Starts the program anew, as it lies on disk now, in a process that takes over every connection that waits. Resolves when it serves or has failed. */

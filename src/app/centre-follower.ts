@@ -4,6 +4,7 @@ import { type ConfigError, formatProblem, OperationError } from '../base/errors.
 import { parseSaved, replaceFile } from '../base/saved-file.ts';
 import { type ConfigCentre, REPORT_MS } from '../centre/config-centre.ts';
 import { FORMAT, type Head, type ProxyReport, type Version, versionSchema } from '../centre/version.ts';
+import type { EvenkeelEvent } from '../telemetry/event-log.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { TrafficTally } from './traffic-tally.ts';
 import { Trial } from './trial.ts';
@@ -31,6 +32,7 @@ export interface Followed {
   /** Puts the follower's `version` in force. */
   readonly apply: () => Promise<ReloadResult>;
   readonly tally: () => TrafficTally;
+  readonly publish: (event: EvenkeelEvent) => void;
   readonly log: Logger;
 }
 
@@ -68,6 +70,15 @@ export class CentreFollower {
 
   get name(): string {
     return this.#options.name;
+  }
+
+  get isOnTrial(): boolean {
+    return this.#trial !== null;
+  }
+
+  /** What was offered and not taken; null when what should run does. */
+  get refused(): ProxyReport['refused'] {
+    return this.#refused;
   }
 
   /**
@@ -172,9 +183,15 @@ export class CentreFollower {
     const wanted = await this.#fetch(key);
     if (wanted === null) return;
     const trial = isOnTrial ? this.#beginTrial(head) : null;
-    if (await this.#putInForce(wanted)) this.#trial = trial;
+    if (await this.#putInForce(wanted)) this.#trialBegan(wanted, head, trial);
     else if (isOnTrial) await this.#options.centre.withdraw(key, this.name, this.#refused?.problems[0] ?? 'refused');
     await this.#report();
+  }
+
+  #trialBegan({ number, id }: Version, { stage }: Head, trial: { key: string; trial: Trial } | null): void {
+    this.#trial = trial;
+    if (trial === null) return;
+    this.#followed?.publish({ type: 'trial-began', number, version: id, forMs: stage?.trialMs ?? 0 });
   }
 
   #beginTrial({ stage }: Head): { key: string; trial: Trial } | null {
@@ -201,6 +218,8 @@ export class CentreFollower {
     if (result.accepted) {
       this.#since = this.#now();
       this.#refused = null;
+      const { number, id, author } = wanted;
+      this.#followed?.publish({ type: 'version-applied', number, version: id, author });
       await this.#keep();
       return true;
     }
@@ -213,6 +232,7 @@ export class CentreFollower {
   #refuse({ id, number, key }: Version, problems: readonly string[]): void {
     this.#refused = { id, number, problems };
     this.#refusedKey = key;
+    this.#followed?.publish({ type: 'version-refused', number, version: id, problems });
   }
 
   async #judge(): Promise<void> {
@@ -228,9 +248,12 @@ export class CentreFollower {
     if (verdict.kind === 'wait') return;
     this.#trial = null;
     this.#restartTally(tally);
-    if (verdict.kind === 'good') await centre.pass(key, this.name);
-    else if (await centre.withdraw(key, this.name, verdict.reason))
-      this.#followed?.log.error({ version: key, reason: verdict.reason }, 'the version on trial goes back');
+    const { number, id: version } = this.version;
+    if (verdict.kind === 'good') {
+      await centre.pass(key, this.name);
+      this.#followed?.publish({ type: 'trial-passed', number, version });
+    } else if (await centre.withdraw(key, this.name, verdict.reason))
+      this.#followed?.publish({ type: 'version-withdrawn', number, version, reason: verdict.reason });
   }
 
   #restartTally(tally: TrafficTally): void {

@@ -6,11 +6,11 @@ import { openStore } from '../centre/catalog.ts';
 import { ConfigCentre } from '../centre/config-centre.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { catalogs } from './catalogs.ts';
+import { ProxyCentreActs } from './centre-acts.ts';
 import { CentreFollower } from './centre-follower.ts';
 import type { ControlPlane } from './control-plane.ts';
-import { type LoadedDocument, readDocument } from './document.ts';
+import { type LoadedDocument, readDocument, withFiles } from './document.ts';
 import type { DocumentSource, RunOptions } from './run.ts';
-import { withTlsFiles } from './tls-files.ts';
 import { TrafficTally } from './traffic-tally.ts';
 
 /** How long a start waits for the config centre before it goes on with what ran last. */
@@ -23,8 +23,9 @@ const PATIENCE_MS = 5000;
 export async function centreSource({ file, environment, name, state }: RunOptions): Promise<DocumentSource> {
   const store = openStore(file, { random: systemRandom, environment });
   const place = createHash('sha256').update(store.address).digest('hex').slice(0, 12);
+  const centre = new ConfigCentre(store, { wallClock: Date.now, random: systemRandom });
   const follower = new CentreFollower({
-    centre: new ConfigCentre(store, { wallClock: Date.now, random: systemRandom }),
+    centre,
     name,
     cache: join(state, 'centre', `${place}.json`),
     patienceMs: PATIENCE_MS,
@@ -32,7 +33,7 @@ export async function centreSource({ file, environment, name, state }: RunOption
   });
   const reread = async (): Promise<LoadedDocument> => {
     const { document, number } = follower.version;
-    return withTlsFiles(readDocument(document, `${store.address}@${number}`, environment, catalogs));
+    return withFiles(readDocument(document, `${store.address}@${number}`, environment, catalogs));
   };
   const warnings = await startFollower(follower, reread).catch(async (error: unknown) => {
     await store.close();
@@ -40,8 +41,10 @@ export async function centreSource({ file, environment, name, state }: RunOption
   });
   return {
     reread,
+    read: async (text) => withFiles(readDocument(text, 'the document', environment, catalogs)),
     follow: (plane, log) => {
       for (const warning of warnings) log.warn({}, warning);
+      plane.centre = new ProxyCentreActs(centre, follower, plane, environment);
       return follow(follower, plane, log);
     },
   };
@@ -65,7 +68,12 @@ function follow(follower: CentreFollower, plane: ControlPlane, log: Logger): { c
   const stop = plane.events.listen(({ type }) => {
     if (type !== 'ready') return;
     stop();
-    follower.follow({ apply: () => plane.reload(), tally: () => new TrafficTally(() => plane.routes), log });
+    follower.follow({
+      apply: () => plane.reload(),
+      tally: () => new TrafficTally(() => plane.routes),
+      publish: (event) => plane.events.publish(event),
+      log,
+    });
   });
   return {
     close: () => {

@@ -1,5 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import type { CentreActs, Judgement } from '../admin/config-acts.ts';
 import type {
   Control,
   EndpointChange,
@@ -14,6 +16,7 @@ import { AdminServer } from '../admin/server.ts';
 import { systemClock } from '../base/clock.ts';
 import { ConfigError, formatProblem, OperationError } from '../base/errors.ts';
 import { systemRandom } from '../base/random.ts';
+import { diffLines } from '../config/diff-text.ts';
 import type { RegistryContext } from '../discovery/registry.ts';
 import { EventCounts } from '../telemetry/event-counts.ts';
 import { EventLog } from '../telemetry/event-log.ts';
@@ -29,6 +32,7 @@ import { type DocumentOptions, isSameDocument, type LoadedDocument } from './doc
 import { explain } from './explain.ts';
 import { PATIENCE_MS } from './hand-over.ts';
 import { HealthFile } from './health-file.ts';
+import { judgePools } from './judge-live.ts';
 import { LentServers } from './lent-servers.ts';
 import { ListenerSet } from './listener-set.ts';
 import { MemoryLimit } from './memory-limit.ts';
@@ -36,7 +40,9 @@ import { connectionCeiling } from './open-files.ts';
 import { PoolSet } from './pool-set.ts';
 import type { Predecessor } from './predecessor.ts';
 import { Registrations } from './registrations.ts';
-import { putInForce, type ReloadParts, sendSockets, within, workerCount } from './reload.ts';
+import { putInForce, type ReloadParts, sendSockets, tryToPrepare, within, workerCount } from './reload.ts';
+import { replay } from './replay.ts';
+import { RequestWindow } from './request-window.ts';
 import { RunningState } from './running-state.ts';
 import { Sources } from './sources.ts';
 import { TicketKeys } from './ticket-keys.ts';
@@ -59,6 +65,8 @@ export interface ControlPlaneOptions {
   readonly document: LoadedDocument;
   /** Reads the document again, for a reload. Throws a ConfigError. */
   readonly reread: () => Promise<LoadedDocument>;
+  /** Reads a document that is only judged. Throws a ConfigError. */
+  readonly read: (text: string) => Promise<LoadedDocument>;
   readonly log: Logger;
   /** Level and format of `log`, after a reload; without it they stay. */
   readonly configureLog?: (log: DocumentOptions['log']) => Promise<void>;
@@ -92,6 +100,9 @@ export class ControlPlane implements Control {
   readonly #memory: MemoryLimit;
   readonly #health: HealthFile;
   readonly #turns = new Turns();
+  readonly #requests = new RequestWindow();
+  /** Set by whoever follows a config centre. */
+  centre: CentreActs | null = null;
   readonly #ticketKeys = new TicketKeys();
   /** A reload that waits for its turn. */
   #asked: Promise<ReloadResult> | null = null;
@@ -181,6 +192,7 @@ export class ControlPlane implements Control {
       lent: this.#lent,
       admin: this.#admin,
       access: this.#access,
+      requests: this.#requests,
       configureLog: async (log) => this.#options.configureLog?.(log),
       adopt: (document) => {
         this.#document = document;
@@ -334,6 +346,7 @@ export class ControlPlane implements Control {
       fastPath: runtime.fastPath === 'auto',
       access: log.access === null ? null : { query: log.query },
       decisions: log.decisions ?? 0,
+      sample: log.sample,
       ticketKeys: this.#ticketKeys.current,
     };
   }
@@ -434,6 +447,32 @@ export class ControlPlane implements Control {
     if (this.#isDraining) return 'this process is shutting down';
     if (this.#upgrade !== null) return `an upgrade is under way: process ${this.#upgrade.pid}`;
     return this.#wasReady ? null : 'this process is not ready yet';
+  }
+
+  /** Judges a document as a reload would, and tells what it would change. Opens what it can and takes it back; nothing takes effect. */
+  judge(text: string, against: string | null): Promise<Judgement> {
+    return this.#turns.take(async () => {
+      const id = createHash('sha256').update(text).digest('hex').slice(0, 12);
+      const { read } = this.#options;
+      let before = this.#document.document;
+      let next: LoadedDocument;
+      try {
+        next = await read(text);
+        if (against !== null) before = (await read(against)).document;
+        await tryToPrepare(this.#parts, next);
+      } catch (error) {
+        if (!(error instanceof ConfigError) && !(error instanceof OperationError)) throw error;
+        const problems = error instanceof ConfigError ? error.problems.map(formatProblem) : [error.message];
+        return { id, problems, changes: [], replay: null };
+      }
+      const pools = await judgePools(next.document, this.#document.document, (pool) => this.#pools.sizeOf(pool));
+      return {
+        id,
+        problems: pools.problems,
+        changes: diffLines(before, next.document),
+        replay: replay(this.#requests.samples, next.document, (pool) => pools.empty.has(pool)),
+      };
+    });
   }
 
   /** One after the other, each when its predecessor's sockets have been taken over. Ends at the first that cannot be restarted now. */

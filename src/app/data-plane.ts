@@ -4,6 +4,7 @@ import { parseHostPort } from '../base/literals.ts';
 import type { Random } from '../base/random.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import { TurnClock } from '../base/turn-clock.ts';
+import { isSecretKey } from '../config/secrets.ts';
 import type { EndpointDelta } from '../endpoint/delta.ts';
 import { PoolWords } from '../endpoint/pool-words.ts';
 import { SlotTable } from '../endpoint/slots.ts';
@@ -21,6 +22,7 @@ import { Sockets } from '../proxy/sockets.ts';
 import { RouteCells } from '../routing/route-cells.ts';
 import { RouteTable } from '../routing/route-table.ts';
 import { AccessLogBuffer } from '../telemetry/access-log-buffer.ts';
+import { type RequestSample, RequestSampler, sampledNames } from '../telemetry/request-sampler.ts';
 import { Dialers } from './dialers.ts';
 import type { Heartbeats } from './heartbeats.ts';
 import type { Place } from './listener-set.ts';
@@ -51,6 +53,7 @@ interface Served {
   readonly listener: Listener;
   readonly engine: Http1Engine;
   access: AccessLogBuffer | null;
+  sampler: RequestSampler | null;
   options: ListenerOptions;
 }
 
@@ -173,7 +176,9 @@ export class DataPlane {
       known.options = options;
       known.access?.flush();
       known.access = this.#access(options.name, known.listener.cells, configuration);
-      known.engine.access = known.access;
+      known.sampler?.flush();
+      known.sampler = this.#sampler(options, known.access, configuration);
+      known.engine.access = known.sampler ?? known.access;
       return;
     }
     const { rows } = this.#options;
@@ -186,7 +191,8 @@ export class DataPlane {
       upstreams: this.#upstreams,
       sockets: this.#sockets,
     };
-    const engine = new Http1Engine(settings, cells, context, access);
+    const sampler = this.#sampler(options, access, configuration);
+    const engine = new Http1Engine(settings, cells, context, sampler ?? access);
     const listener = new Listener(
       options.name,
       cells,
@@ -196,7 +202,7 @@ export class DataPlane {
       (error) =>
         this.#options.post({ kind: 'listen-failed', listener: options.name, bind: '', message: error.message }),
     );
-    const served: Served = { listener, engine, access, options };
+    const served: Served = { listener, engine, access, sampler, options };
     this.#configureTls(served, options, configuration);
     this.#served.set(options.name, served);
   }
@@ -292,6 +298,17 @@ export class DataPlane {
     return new AccessLogBuffer({ cells, row: this.#row, query: access.query, send });
   }
 
+  /** Stands before the access log where requests are sampled. */
+  #sampler(
+    { routes }: ListenerOptions,
+    next: AccessLogBuffer | null,
+    { sample: every }: Configuration,
+  ): RequestSampler | null {
+    if (every === null) return null;
+    const send = (samples: readonly RequestSample[]) => this.#options.post({ kind: 'sampled', samples });
+    return new RequestSampler({ every, names: sampledNames(routes, isSecretKey), next, send });
+  }
+
   /** Main wrote a batch of access lines. */
   logged(listener: string, length: number): void {
     this.#served.get(listener)?.access?.acknowledge(length);
@@ -376,7 +393,10 @@ export class DataPlane {
       pool.tick(nowMs);
       if (pool.isEmpty) this.#leavingPools.delete(pool);
     }
-    for (const { access } of this.#served.values()) access?.flush();
+    for (const { access, sampler } of this.#served.values()) {
+      access?.flush();
+      sampler?.flush();
+    }
     for (const { listener } of this.#served.values()) listener.tick(now);
     if (this.#leavingListeners.length > 0) this.#tickLeaving(now, nowMs);
     if (this.#draining) this.#tickDrain(nowMs);

@@ -32,7 +32,8 @@ const LEAVE_MS = 2000;
 export async function runDemo(version = 'demo'): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'evenkeel-demo-'));
   const ports = { proxy: await freePort(8080), admin: await freePort(9900), registry: await freePort(8501) };
-  const reread = async () => readDocument(documentText(ports, directory), 'demo', process.env, catalogs);
+  const read = async (text: string) => readDocument(text, 'demo', process.env, catalogs);
+  const reread = () => read(documentText(ports, directory));
   const { log, flushSync } = await createLog({ level: 'warn', format: 'pretty' });
   const registry = new RegistryServer(
     { bind: `127.0.0.1:${ports.registry}`, data: join(directory, 'registry') },
@@ -41,7 +42,7 @@ export async function runDemo(version = 'demo'): Promise<number> {
   await registry.start();
   // Registered before the proxy asks, so that its very first request is served.
   const children = await Promise.all(ENDPOINTS.map(([name, meanMs]) => startEndpoint(name, meanMs, ports.registry)));
-  const plane = new ControlPlane({ document: await reread(), reread, log, version });
+  const plane = new ControlPlane({ document: await reread(), reread, read, log, version });
   const load = new OwnLoad(`http://127.0.0.1:${ports.proxy}`);
   const status = await serve(plane, log, () => {
     load.start();

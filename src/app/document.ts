@@ -18,6 +18,7 @@ import { type PoolOptions, poolOptions } from '../pool/options.ts';
 import { type LogOptions, logOptions } from '../telemetry/options.ts';
 import { crossCheck } from './cross-check.ts';
 import { type RuntimeOptions, runtimeOptions } from './runtime-options.ts';
+import { withSecretFiles } from './secret-files.ts';
 import { withTlsFiles } from './tls-files.ts';
 import { unserved } from './unserved.ts';
 
@@ -86,18 +87,23 @@ export function documentJsonSchema(catalogs: Catalogs): JsonSchema {
   return { ...schema, title: 'evenkeel document', patternProperties: { '^x-': {} } };
 }
 
-/** Reads and judges a file and the PEM files it names. Starts nothing. Throws a ConfigError with every problem found. */
+/** Reads and judges a file and the files it names. Starts nothing. Throws a ConfigError with every problem found. */
 export async function loadDocument(
   file: string,
   environment: Environment,
   catalogs: Catalogs,
 ): Promise<LoadedDocument> {
-  return withTlsFiles(judge(await loadSource(file), environment, catalogs));
+  return withFiles(judge(await loadSource(file), environment, catalogs));
 }
 
-/** The same for text that is already here: a pushed document. `file` names it in messages. Opens no file: `withTlsFiles` does, before it is put in force. */
+/** The same for text that is already here: a pushed document. `file` names it in messages. Opens no file: `withFiles` does, before it is put in force. */
 export function readDocument(text: string, file: string, environment: Environment, catalogs: Catalogs): LoadedDocument {
   return judge(parseSource(text, file), environment, catalogs);
+}
+
+/** With what the files it names hold. Throws a ConfigError. */
+export async function withFiles(loaded: LoadedDocument): Promise<LoadedDocument> {
+  return withTlsFiles(await withSecretFiles(loaded));
 }
 
 /** Whether the same is in force, the contents of PEM files included. */

@@ -4,6 +4,7 @@ import type { EndpointDelta } from '../endpoint/delta.ts';
 import type { ListenerOptions } from '../listener/options.ts';
 import type { Decision } from '../pool/explanation.ts';
 import type { PoolOptions } from '../pool/options.ts';
+import type { RequestSample } from '../telemetry/request-sampler.ts';
 import type { Place } from './listener-set.ts';
 
 /** What makes a thread a worker. */
@@ -46,6 +47,8 @@ export interface Configuration {
   readonly access: { readonly query: boolean } | null;
   /** One decision in so many is told; 0 = none. */
   readonly decisions: number;
+  /** One request in so many is sampled; null for none. */
+  readonly sample: number | null;
   /** Of TLS session tickets. */
   readonly ticketKeys: Uint8Array;
 }
@@ -97,6 +100,7 @@ export type FromWorker =
   | { readonly kind: 'decision'; readonly decision: Decision }
   | { readonly kind: 'gone'; readonly pool: string; readonly slot: number }
   | { readonly kind: 'access'; readonly listener: string; readonly batch: string; readonly lines: number }
+  | { readonly kind: 'sampled'; readonly samples: readonly RequestSample[] }
   /** The other end of a hand-over has no more sockets: this thread now listens on these addresses. */
   | { readonly kind: 'took-over'; readonly places: readonly Place[] }
   | { readonly kind: 'lent'; readonly listener: string; readonly bind: string; readonly server: Server }

@@ -11,6 +11,7 @@ import type { ListenerSet, Place } from './listener-set.ts';
 import type { PoolSet } from './pool-set.ts';
 import type { Prepared } from './prepared.ts';
 import type { Registrations } from './registrations.ts';
+import type { RequestWindow } from './request-window.ts';
 import type { Sources } from './sources.ts';
 import { tryBuild } from './try-build.ts';
 import type { Workers } from './workers.ts';
@@ -26,6 +27,7 @@ export interface ReloadParts {
   readonly lent: LentServers;
   readonly admin: AdminDoor;
   readonly access: AccessTarget;
+  readonly requests: RequestWindow;
   /** Level and format of the event log. */
   readonly configureLog: (log: DocumentOptions['log']) => Promise<void>;
   /** The document in force from now on. */
@@ -67,6 +69,23 @@ export async function putInForce(parts: ReloadParts, before: LoadedDocument, nex
   await parts.workers.resize(workerCount(document.runtime));
   parts.registrations.configure(document.listeners);
   sayWhatWaits(parts.log, before.document, document);
+}
+
+/** Opens everything that a document would need to open, and takes it back. Rejects as `putInForce` would. */
+export async function tryToPrepare(parts: ReloadParts, next: LoadedDocument): Promise<void> {
+  const { document } = next;
+  tryBuild(next);
+  checkWorkers(parts, workerCount(document.runtime));
+  const prepared: Prepared[] = [];
+  const bound = await parts.listeners.reserve(document.listeners);
+  try {
+    prepared.push(new FreshSockets(parts, bound));
+    prepared.push(await parts.access.prepare(document.log.access));
+    prepared.push(await parts.admin.prepare(document.admin));
+  } finally {
+    for (const one of prepared) one.cancel();
+    parts.listeners.release(bound);
+  }
 }
 
 /** Workers know a new pool before they hear of its members, and it has members before a route leads to it: no request meets an empty pool. */

@@ -9,7 +9,7 @@ import { createLog, type Logger } from '../telemetry/log.ts';
 import { catalogs } from './catalogs.ts';
 import { centreSource } from './centre-source.ts';
 import { ControlPlane } from './control-plane.ts';
-import { type LoadedDocument, loadDocument } from './document.ts';
+import { type LoadedDocument, loadDocument, readDocument, withFiles } from './document.ts';
 import { DocumentWatcher } from './document-watcher.ts';
 import { PidFile } from './pid-file.ts';
 import { Predecessor } from './predecessor.ts';
@@ -37,6 +37,8 @@ const LAST_RESORT_MS = 2000;
 export interface DocumentSource {
   /** Reads what is to be in force now. Throws a ConfigError. */
   reread(): Promise<LoadedDocument>;
+  /** Reads another text in its place, to judge it. Throws a ConfigError. */
+  read(text: string): Promise<LoadedDocument>;
   /** Told of the running proxy; returns what ends the watching. */
   follow(plane: ControlPlane, log: Logger): { close(): Promise<void> };
 }
@@ -62,6 +64,7 @@ export async function runProxy(options: RunOptions): Promise<number> {
   const plane = new ControlPlane({
     document,
     reread: source.reread,
+    read: source.read,
     log,
     configureLog: configure,
     version: options.version,
@@ -84,6 +87,7 @@ export async function runProxy(options: RunOptions): Promise<number> {
 function fileSource({ file, environment }: RunOptions): DocumentSource {
   return {
     reread: () => loadDocument(file, environment, catalogs),
+    read: async (text) => withFiles(readDocument(text, 'the document', environment, catalogs)),
     follow: (plane) => watchDocument(plane, file),
   };
 }

@@ -133,7 +133,8 @@ class TlsReader {
   }
 }
 
-function whyNot({ code, message }: NodeJS.ErrnoException): string {
+/** Why a file could not be read, for a person. */
+export function whyNot({ code, message }: NodeJS.ErrnoException): string {
   if (code === 'ENOENT') return 'there is no such file';
   if (code === 'EACCES') return 'this user may not read it';
   if (code === 'EISDIR') return 'it is a directory';

@@ -35,6 +35,8 @@ export class WorkerMail {
         return this.#onTlsRefused(message);
       case 'access':
         return this.#writeAccess(row, message);
+      case 'sampled':
+        return this.#parts.requests.add(message.samples);
       case 'listening':
         return listeners.listening(message.listener, message.bind);
       case 'listen-failed':

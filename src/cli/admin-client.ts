@@ -40,15 +40,15 @@ export async function askAdmin(
   terminal: Terminal,
   method: string,
   path: string,
-  change?: object,
+  body?: object,
 ): Promise<AdminAnswer> {
   const { place, token } = await findAdmin(flags, terminal);
   let response: Response;
   try {
     response = await fetch(`http://${place}${path}`, {
       method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       headers: token === '' ? {} : { authorization: `Bearer ${token}` },
-      body: change === undefined ? undefined : JSON.stringify(change),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch (error) {

@@ -2,16 +2,23 @@ import { readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import type { Judgement } from '../admin/config-acts.ts';
 import { ConfigError, OperationError } from '../base/errors.ts';
 import { parseDuration } from '../base/literals.ts';
 import { systemRandom } from '../base/random.ts';
 import { openStore, stores } from '../centre/catalog.ts';
-import { ConfigCentre, GONE_MS, type Trial } from '../centre/config-centre.ts';
-import type { ProxyReport, Version } from '../centre/version.ts';
-import { diffSummary, diffText } from './diff-text.ts';
+import { ConfigCentre, type Trial } from '../centre/config-centre.ts';
+import { proxyState } from '../centre/proxy-state.ts';
+import type { Version } from '../centre/version.ts';
+import { diffSummary, diffText } from '../config/diff-text.ts';
+import { askAdmin } from './admin-client.ts';
 import { Exit } from './exit.ts';
+import { replayText } from './replay-text.ts';
 import { table } from './table.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
+
+const ADMIN_HELP =
+  'ask a living proxy (its admin API; token from EVENKEEL_TOKEN) what it makes of it: ports, registries, and the last requests it sampled';
 
 interface CentreFlags {
   readonly config: string;
@@ -23,6 +30,8 @@ interface CentreFlags {
   readonly dryRun?: boolean;
   readonly limit: number;
   readonly json?: boolean;
+  readonly admin?: string;
+  readonly force?: boolean;
 }
 
 /** `evenkeel config …`: the versions of a document in a config centre. Every command works on the store itself: no proxy has to run. */
@@ -59,9 +68,9 @@ export function configCommand(terminal: Terminal, end: (status: ExitStatus) => v
       terminal.out((await centre.find(wanted)).document);
     },
   );
-  add('diff <from> [to]', 'what differs between two versions by meaning (to: head)', (centre, _flags, [from, to]) =>
-    diff(centre, from, to ?? 'head', terminal),
-  );
+  add('diff <from> [to]', 'what differs between two versions by meaning (to: head)', (centre, flags, [from, to]) =>
+    diff(centre, flags, from, to ?? 'head', terminal),
+  ).option('--admin <host:port>', ADMIN_HELP);
   withAuthor(
     add('rollback <version>', 'put an earlier version in force again, as a new one', (centre, flags, [wanted]) =>
       rollback(centre, flags, wanted, terminal),
@@ -97,6 +106,8 @@ function withPush(command: Command): Command {
       parseStage,
     )
     .option('--trial <duration>', 'how long each of those has to find it good', parseTrial, 30_000)
+    .option('--admin <host:port>', ADMIN_HELP)
+    .option('--force', 'push although the proxy that was asked would refuse it')
     .option('--dry-run', 'judge it and say what would change; change nothing');
 }
 
@@ -131,6 +142,14 @@ async function push(centre: ConfigCentre, flags: CentreFlags, file: string, term
   // A head that cannot be read here (a variable of its own) has no diff, and is no reason to refuse.
   const before = head === null ? null : await readVersion(head, terminal).catch(() => null);
   const text = before === null ? '' : diffText(before, after);
+  const judged = flags.admin === undefined ? null : await askProxy(flags, { document }, terminal);
+  if (judged !== null) {
+    terminal.out(replayText(judged.replay));
+    const problems = judged.problems.map((problem) => `${problem}\n`).join('');
+    if (problems !== '') terminal.error(problems);
+    if (problems !== '' && flags.force !== true)
+      throw new OperationError('refused', `the proxy at ${flags.admin} would refuse it; --force pushes all the same`);
+  }
   if (flags.dryRun === true) {
     terminal.out(before === null ? 'it would be the first version\n' : text || 'nothing would change\n');
     return Exit.DONE;
@@ -149,6 +168,12 @@ async function push(centre: ConfigCentre, flags: CentreFlags, file: string, term
   });
   terminal.out(`${text}version ${version.number} (${version.id}) is ${trial === null ? 'in force' : 'on trial'}\n`);
   return Exit.DONE;
+}
+
+async function askProxy(flags: CentreFlags, body: object, terminal: Terminal): Promise<Judgement> {
+  const answer = await askAdmin({ admin: flags.admin }, terminal, 'POST', '/api/v1/config/check', body);
+  if (answer.status === 200) return answer.body as Judgement;
+  throw new OperationError('not-judged', `${flags.admin} answered ${answer.status}: ${answer.body?.error?.message}`);
 }
 
 async function history(centre: ConfigCentre, { limit, json }: CentreFlags, terminal: Terminal): Promise<void> {
@@ -178,7 +203,13 @@ async function history(centre: ConfigCentre, { limit, json }: CentreFlags, termi
     );
 }
 
-async function diff(centre: ConfigCentre, from: string, to: string, terminal: Terminal): Promise<void> {
+async function diff(
+  centre: ConfigCentre,
+  flags: CentreFlags,
+  from: string,
+  to: string,
+  terminal: Terminal,
+): Promise<void> {
   const [before, after] = [await centre.find(from), await centre.find(to)];
   const [was, is] = [await readVersion(before, terminal), await readVersion(after, terminal)];
   const text = diffText(was, is);
@@ -188,6 +219,9 @@ async function diff(centre: ConfigCentre, from: string, to: string, terminal: Te
       ? `versions ${before.number} and ${after.number} mean the same\n`
       : `${text}${diffSummary(diffDocuments(was, is))}\n`,
   );
+  if (flags.admin === undefined) return;
+  const { problems, replay } = await askProxy(flags, { document: after.document, against: before.document }, terminal);
+  terminal.out(`${problems.map((problem) => `${problem}\n`).join('')}${replayText(replay)}`);
 }
 
 async function rollback(centre: ConfigCentre, flags: CentreFlags, wanted: string, terminal: Terminal): Promise<void> {
@@ -217,21 +251,10 @@ async function status(centre: ConfigCentre, { json }: CentreFlags, terminal: Ter
     String(report.number),
     report.id,
     report.since,
-    stateOf(report, centre, current?.head ?? null),
+    proxyState(report, centre.ageOf(report), current?.head ?? null),
     report.refused?.problems[0] ?? '',
   ]);
   terminal.out(table(['proxy', 'version', 'id', 'since', 'state', 'why'], rows));
-}
-
-function stateOf(
-  report: ProxyReport,
-  centre: ConfigCentre,
-  head: { key: string; stage: { key: string; proxies: readonly string[] } | null } | null,
-): string {
-  if (centre.ageOf(report) > GONE_MS) return 'gone';
-  if (report.refused !== null) return `refused ${report.refused.number}`;
-  const wanted = head?.stage?.proxies.includes(report.name) === true ? head.stage.key : head?.key;
-  return wanted?.split('-')[1] === report.id ? 'as it should' : 'behind';
 }
 
 async function withdraw(centre: ConfigCentre, flags: CentreFlags, terminal: Terminal): Promise<ExitStatus> {

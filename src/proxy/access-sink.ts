@@ -28,6 +28,10 @@ export interface AccessRecord {
   readonly totalMs: number;
   /** 32 hex digits of a W3C traceparent, '' when there was none. */
   readonly traceId: string;
+  /** What routes matched by, where there are such; of Exchange. */
+  readonly host?: string;
+  header?(name: string): string | null;
+  queryValue?(name: string): string | null;
 }
 
 /** Takes one record per exchange. Provided by app; null when no access log is kept, so that nothing is paid for it. */

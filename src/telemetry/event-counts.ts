@@ -20,6 +20,8 @@ export interface EjectionCount {
  * Series never go back; at most `endpointSeries` endpoints have their own, first come first served, and share `other` beyond.
  */
 export class EventCounts {
+  /** Documents that could not be put in force. */
+  refusedDocuments = 0;
   readonly #limit: number;
   readonly #endpoints = new Set<string>();
   readonly #ejections = new Map<string, EjectionCount>();
@@ -30,6 +32,7 @@ export class EventCounts {
 
   /** Counts an event, if it is one that is counted. Bound: may be handed on as it is. */
   readonly take = (event: EvenkeelEvent): void => {
+    if (event.type === 'reload-refused') this.refusedDocuments++;
     if (event.type !== 'ejected' && event.type !== 'would-eject' && event.type !== 'flapping') return;
     const { type, pool } = event;
     const endpoint = this.#isOwn(pool, event.endpoint) ? event.endpoint : OTHER;

@@ -60,7 +60,22 @@ export type EvenkeelEvent =
   | { readonly type: 'upgrade-failed'; readonly reason: string }
   | { readonly type: 'reloading' }
   | { readonly type: 'reloaded'; readonly version: string; readonly versionNumber: number }
-  | { readonly type: 'reload-refused'; readonly problems: readonly string[] };
+  | { readonly type: 'reload-refused'; readonly problems: readonly string[] }
+  | { readonly type: 'version-applied'; readonly number: number; readonly version: string; readonly author: string }
+  | {
+      readonly type: 'version-refused';
+      readonly number: number;
+      readonly version: string;
+      readonly problems: readonly string[];
+    }
+  | { readonly type: 'trial-began'; readonly number: number; readonly version: string; readonly forMs: number }
+  | { readonly type: 'trial-passed'; readonly number: number; readonly version: string }
+  | {
+      readonly type: 'version-withdrawn';
+      readonly number: number;
+      readonly version: string;
+      readonly reason: string;
+    };
 
 /** An event with its number, counted from 1 without gaps, and its wall-clock time. */
 export type PublishedEvent = EvenkeelEvent & { readonly id: number; readonly time: string };
@@ -78,6 +93,8 @@ const LEVELS: Readonly<Partial<Record<EvenkeelEvent['type'], 'debug' | 'warn' | 
   'worker-stalled': 'warn',
   'worker-died': 'error',
   'reload-refused': 'error',
+  'version-refused': 'error',
+  'version-withdrawn': 'error',
   'upgrade-failed': 'error',
 };
 

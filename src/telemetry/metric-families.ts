@@ -23,7 +23,7 @@ export function* smallFamilies(state: LiveState, counts: EventCounts): Generator
   yield ejections(counts);
   yield registryFamilies(state);
   yield workerFamilies(state);
-  yield configFamilies(state);
+  yield configFamilies(state, counts);
 }
 
 /** The families per endpoint: own series, then the shared ones of each pool. */
@@ -244,10 +244,12 @@ function workerFamilies(state: LiveState): string {
   return lag + restarts;
 }
 
-function configFamilies(state: LiveState): string {
+function configFamilies(state: LiveState, counts: EventCounts): string {
   return (
     familyHeader('evenkeel_config_version', 'gauge', 'Documents accepted since the start.') +
     sampleLine('evenkeel_config_version', '', state.configVersionNumber) +
+    familyHeader('evenkeel_config_refused_total', 'counter', 'Documents that could not be put in force.') +
+    sampleLine('evenkeel_config_refused_total', '', counts.refusedDocuments) +
     familyHeader('evenkeel_config_info', 'gauge', 'Always 1; hash is that of the document in force.') +
     sampleLine('evenkeel_config_info', formatLabels({ hash: state.configVersion }), 1) +
     familyHeader('evenkeel_ready', 'gauge', 'Whether the listeners serve.') +

@@ -17,6 +17,11 @@ export const logOptions = z.strictObject({
   )
     .describe('which part of the decisions is logged, with the scores of the candidates: off or 1/1000')
     .prefault('off'),
+  sample: orOff(z.int().min(1).max(1_000_000))
+    .describe(
+      'one request in so many is kept in memory (the last 1 000), to tell what another document would do with them',
+    )
+    .prefault(100),
   query: z.boolean().describe('whether the path in access lines keeps its query').prefault(false),
 });
 

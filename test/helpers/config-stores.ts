@@ -14,6 +14,8 @@ export interface StoreWorld {
   kill(): Promise<void>;
   /** It answers again at the same address. */
   revive(): Promise<void>;
+  /** It answers again and has lost everything. */
+  reviveEmpty?(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -53,13 +55,16 @@ export const embeddedWorld: StoreKindUnderTest = {
   skip: false,
   async start() {
     const data = await temporaryDirectory('centre-data');
-    let registry = await startRegistry({ data: data.path });
+    let registry = await startRegistry({ data: `${data.path}/first` });
     const { host } = new URL(registry.address);
     return {
       address: `consul://${host}/evenkeel/test`,
       kill: () => registry.close(),
       revive: async () => {
-        registry = await startRegistry({ data: data.path, bind: host });
+        registry = await startRegistry({ data: `${data.path}/first`, bind: host });
+      },
+      reviveEmpty: async () => {
+        registry = await startRegistry({ data: `${data.path}/second`, bind: host });
       },
       close: async () => {
         await registry.close();

@@ -75,7 +75,8 @@ describe('a proxy whose document lives in a config centre', () => {
     const proxy = await start();
     expect(await answer(proxy)).toBe('blue');
     const short = new OpenLoop(proxy.url, 100, 5_000, { connectionEach: true });
-    await using kept = startLoad(proxy.port(), { connections: 8 });
+    const steady = new OpenLoop(proxy.url, 400, 20_000);
+    await using kept = startLoad(proxy.port(), { connections: 2, pauseMs: 10 });
     const second = await push(text(green.address));
     await eventually(async () => (await answer(proxy)) === 'green', { timeoutMs: 1000 });
     await eventually(async () => (await reportOf('p1'))?.id === second.id);
@@ -86,6 +87,7 @@ describe('a proxy whose document lives in a config centre', () => {
     expect(kept.lost).toEqual([]);
     expect([...kept.statuses.keys()]).toEqual([200]);
     expect((await short.stop()).failures).toEqual({});
+    expect((await steady.stop()).failures).toEqual({});
   });
 
   it('runs on with what it has when a version cannot be put in force here, and says why', async () => {
@@ -117,6 +119,12 @@ describe('a proxy whose document lives in a config centre', () => {
     await world.revive();
     await push(text(green.address));
     await eventually(async () => (await answer(second)) === 'green', { timeoutMs: 8000 });
+    await world.kill();
+    await world.reviveEmpty?.();
+    await eventually(() => /the config centre is empty; running on/.test(second.child.stderr), { timeoutMs: 8000 });
+    expect(await answer(second)).toBe('green');
+    expect((await push(text(blue.address))).number).toBe(1);
+    await eventually(async () => (await answer(second)) === 'blue', { timeoutMs: 8000 });
   }, 60_000);
 
   it('runs on when the centre is emptied or holds garbage, and starts again from its own disk', async () => {
@@ -138,27 +146,128 @@ describe('a proxy whose document lives in a config centre', () => {
     await expect(start()).rejects.toThrow(/ended with 78|holds no version yet/);
   });
 
+  it('tells one of two who push onto the same version', async () => {
+    await push(text(blue.address));
+    const files = [text(green.address), text(dead.address)].map((document, i) => state.write(`${i}.json`, document));
+    await Promise.all(files);
+    const both = await Promise.all([0, 1].map((i) => command('push', `${i}.json`, '--onto', '1')));
+    expect(both.map(({ status }) => status).sort()).toEqual([0, 1]);
+    expect(both.find(({ status }) => status === 1)?.error).toMatch(/somebody else pushed|is in force by now, not 1/);
+    expect((await centre.current())?.head.number).toBe(2);
+  });
+
   it('tries a version on one proxy first, and takes it back by itself when half of its requests fail', async () => {
     await push(text(blue.address));
-    const [one, two] = [await start('one'), await start('two')];
-    const loads = [one, two].map((proxy) => new OpenLoop(proxy.url, 60, 5_000));
-    await eventually(async () => (await centre.reports()).length === 2);
+    const names = ['one', 'two', 'three', 'four'];
+    const all = await Promise.all(names.map(start));
+    // Each request is a client of its own, on a connection of its own.
+    const loads = all.map((proxy) => new OpenLoop(proxy.url, 30, 5_000, { connectionEach: true }));
+    await eventually(async () => (await centre.reports()).length === 4);
     const endpoints = [{ address: blue.address }, { address: dead.address }];
     const halfDead = { web: { endpoints, retry: 'off', ejection: 'off', scheduler: 'weighted-round-robin' } };
     const began = performance.now();
-    const bad = await push(text(blue.address, { pools: halfDead }), {
-      trial: { proxies: { names: ['one'] }, trialMs: 20_000 },
-    });
-    await eventually(async () => (await centre.current())?.head.withdrawn?.key === bad.key, { timeoutMs: 15_000 });
+    await state.write('bad.json', text(blue.address, { pools: halfDead }));
+    const pushed = await command('push', 'bad.json', '--stage', '1', '--trial', '20s', '-m', 'half of it is dead');
+    expect(pushed).toMatchObject({ status: 0, out: expect.stringMatching(/is on trial/) });
+    const tried = (await centre.current())?.head.stage?.proxies[0] ?? '';
+    await eventually(async () => (await centre.current())?.head.withdrawn?.proxy === tried, { timeoutMs: 15_000 });
     expect((await centre.current())?.head).toMatchObject({ number: 1, stage: null });
     expect((await centre.current())?.head.withdrawn?.reason).toMatch(/requests failed/);
-    await eventually(async () => (await reportOf('one'))?.number === 1);
+    await eventually(async () => (await reportOf(tried))?.number === 1);
     expect(performance.now() - began).toBeLessThan(15_000);
-    const [tried, spared] = await Promise.all(loads.map((load) => load.stop()));
-    expect(tried.sent - tried.ok).toBeGreaterThan(0);
-    expect(spared.failures).toEqual({});
+    const proxy = all[names.indexOf(tried)];
+    expect([proxy.events('trial-began').length, proxy.events('version-withdrawn').length]).toEqual([1, 1]);
+    // As many clients as come in six of the fifteen seconds that such a version may take.
+    await eventually(() => performance.now() - began > 6000, { timeoutMs: 8000 });
+    const results = await Promise.all(loads.map((load) => load.stop()));
+    const sum = (pick: (one: (typeof results)[number]) => number) =>
+      results.reduce((total, one) => total + pick(one), 0);
+    expect(results[names.indexOf(tried)].ok).toBeLessThan(results[names.indexOf(tried)].sent);
+    expect(results.filter(({ failures }) => Object.keys(failures).length > 0)).toHaveLength(1);
+    expect(sum(({ ok }) => ok) / sum(({ sent }) => sent)).toBeGreaterThan(0.95);
     expect((await command('history')).out).toMatch(/went back .* requests failed/);
   }, 60_000);
+
+  it('does the same acts over the admin API, judged against what the proxy knows and has bound', async () => {
+    const first = text(blue.address, { log: { access: 'off', sample: 1 } });
+    await push(first);
+    const proxy = await start();
+    for (let i = 0; i < 3; i++) await answer(proxy);
+    const post = async (path: string, body: object) => {
+      const response = await fetch(`${proxy.admin}/api/v1/config/${path}`, {
+        method: 'POST',
+        body: JSON.stringify(body),
+      });
+      // biome-ignore lint/suspicious/noExplicitAny: the test knows what it asked for
+      return { status: response.status, body: (await response.json()) as any };
+    };
+    const running = (await proxy.api('/api/v1/config')).centre;
+    expect(running).toMatchObject({ number: 1, author: 'test', proxy: 'p1', centre: world.address, refused: null });
+
+    // What would become of the requests that were sampled: a route that is another one, and a pool that is empty.
+    const elsewhere = {
+      web: { endpoints: [{ address: blue.address }] },
+      api: { discover: { registry: 'written', service: 'none' } },
+    };
+    const routes = [{ name: 'all', pool: 'api' }];
+    const listeners = [{ name: 'web', bind: '127.0.0.1:0', routes }];
+    const registries = { written: { kind: 'static', services: {} } };
+    const next = text(blue.address, { listeners, pools: elsewhere, registries });
+    let judged = await post('check', { document: next });
+    expect(judged.body.problems).toEqual(['pool api would have no endpoints']);
+    expect(judged.body.replay.failing).toMatchObject([
+      { to: 'pool api has no endpoints', from: '/ → web', requests: 3 },
+    ]);
+    const moving = text(blue.address, {
+      listeners,
+      pools: { ...elsewhere, api: { endpoints: [{ address: green.address }] } },
+    });
+    judged = await post('check', { document: moving });
+    expect(judged.body).toMatchObject({
+      problems: [],
+      replay: { sampled: 3, failing: [], moved: [{ to: 'all → api', example: expect.stringMatching(/^GET 127/) }] },
+    });
+    expect(judged.body.changes).toContain('+ pool api');
+    await state.write('next.json', moving);
+    const admin = proxy.admin.replace('http://', '');
+    const dry = await command('push', 'next.json', '--dry-run', '--admin', admin);
+    expect(dry.out).toMatch(/^move 3 of 3 sampled requests: \/ → web ⇒ all → api, such as GET 127/m);
+    await state.write('empty.json', next);
+    const forced = await command('push', 'empty.json', '--admin', admin);
+    expect(forced).toMatchObject({ status: 1, error: expect.stringMatching(/would have no endpoints\n.*--force/) });
+
+    // Nothing of all that took effect.
+    expect((await post('push', { document: next })).status).toBe(422);
+    const busy = text(blue.address, { listeners: [{ name: 'more', bind: proxy.admin.slice(7), pool: 'web' }] });
+    const refused = await post('push', { document: busy });
+    expect([refused.status, refused.body.error.message]).toEqual([422, expect.stringMatching(/in use/)]);
+    expect((await proxy.api('/api/v1/config/history')).versions).toHaveLength(1);
+    expect(await answer(proxy)).toBe('blue');
+
+    const done = await post('push', { document: moving, message: 'to green', author: 'ann' });
+    expect([done.status, done.body]).toMatchObject([200, { number: 2, author: 'ann' }]);
+    await eventually(async () => (await answer(proxy)) === 'green');
+    await eventually(async () => (await proxy.api('/api/v1/config')).centre.message === 'to green');
+    expect((await proxy.api('/api/v1/config/diff?from=1&to=2')).changes).toContain('+ pool api');
+    expect((await proxy.api('/api/v1/config/versions/1')).document).toBe(first);
+    expect((await post('push', { document: first, onto: 1 })).status).toBe(409);
+    expect((await post('rollback', { version: 1 })).body).toMatchObject({
+      number: 3,
+      message: 'rollback to version 1',
+    });
+    await eventually(async () => (await answer(proxy)) === 'blue');
+    await eventually(async () => (await proxy.api('/api/v1/config/status')).proxies[0].state === 'as it should');
+    expect((await post('withdraw', {})).body.error).toMatchObject({ code: 'no-trial' });
+    expect((await post('rollback', { version: 77 })).status).toBe(404);
+    expect(proxy.events('version-applied').map(({ number }) => number)).toEqual([2, 3]);
+  });
+
+  it('says that a proxy which runs a file has no versions', async () => {
+    const proxy = await startProxy(JSON.parse(text(blue.address)));
+    proxies.push(proxy);
+    await expect(proxy.api('/api/v1/config/history')).rejects.toThrow(/409 .*this proxy runs a file/);
+    expect((await proxy.api('/api/v1/config')).centre).toBeNull();
+  });
 
   it('puts a version that is good on trial in force everywhere', async () => {
     await push(text(blue.address));
@@ -195,6 +304,13 @@ describe('evenkeel config push', () => {
     });
     const wrong = await run(good.replace('pool: a', 'pool: b'));
     expect(wrong).toEqual({ status: 78, error: expect.stringMatching(/doc\.yaml:1:\d+ {2}listeners\[0\]\.pool/) });
+    const withDefault = await run(`${good}admin: { token: "\${EVENKEEL_TOKEN:-hunter2hunter2}" }\n`);
+    expect(withDefault.error).toMatch(/admin\.token {2}a secret stands here as text/);
+    const inAddress = await run(
+      `${good}registries: { c: { kind: consul, address: "http://me:hunter2@127.0.0.1:8500" } }\n`,
+    );
+    expect(inAddress.error).toMatch(/registries\.c\.address {2}a secret stands here as text/);
+    expect((await run(`${good}admin: { token: "file:/run/secrets/token" }\n`)).status).toBe(0);
     expect((await run(good)).status).toBe(0);
   });
 });

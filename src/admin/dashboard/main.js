@@ -55,12 +55,21 @@ function push(values, value) {
   if (values.length > POINTS) values.shift();
 }
 
+/** Which document is in force; from a config centre also who pushed it, why, and whether a newer one was refused. */
+function versionText(config, centre) {
+  if (centre === null) return `document ${config.number} (${config.version.slice(0, 8)})`;
+  const state = centre.refused === null ? (centre.isOnTrial ? ', on trial' : '') : `, ${centre.refused.number} refused`;
+  const message = centre.message === '' ? '' : `: ${centre.message}`;
+  return `version ${centre.number} (${centre.id.slice(0, 8)}${state}) by ${centre.author}${message}`;
+}
+
 function show() {
-  const { ready, reason, pools, config, program, uptimeMs } = overview;
+  const { ready, reason, pools, config, centre, program, uptimeMs } = overview;
   setText(byId('ready'), ready ? 'serving' : `not ready: ${reason}`);
   setClass(byId('ready'), `pill ${ready ? 'good' : 'warn'}`);
   byId('ready').title = '';
-  setText(byId('about'), `document ${config.number} (${config.version.slice(0, 8)}) · up ${formatSpan(uptimeMs)}`);
+  setText(byId('about'), `${versionText(config, centre)} · up ${formatSpan(uptimeMs)}`);
+  byId('about').title = centre?.refused?.problems.join('\n') ?? '';
   setText(byId('program'), `evenkeel ${program.version} · Node ${program.node.slice(1)} · process ${program.pid}`);
   byId('links').hidden = hasToken();
   showTiles();

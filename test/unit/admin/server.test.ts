@@ -57,6 +57,12 @@ class WorldControl implements Control {
     return this.answer;
   }
 
+  readonly centre = null;
+
+  async judge() {
+    return { id: 'beef', problems: [], changes: [], replay: null };
+  }
+
   async restartWorkers() {
     return this.restarted;
   }
@@ -207,6 +213,7 @@ describe('AdminServer', () => {
     expect((await ask('/api/v1/config')).json()).toEqual({
       version: 'c0ffee',
       number: 1,
+      centre: null,
       document: { admin: { token: '***' } },
     });
     const status = (await ask('/api/v1/status')).json();

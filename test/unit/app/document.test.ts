@@ -44,7 +44,14 @@ describe('a document', () => {
       state: 'data',
     });
     expect(document.admin).toEqual({ bind: '127.0.0.1:9900', token: '', endpointSeries: 1000 });
-    expect(document.log).toEqual({ level: 'info', format: 'json', decisions: null, access: 'stdout', query: false });
+    expect(document.log).toEqual({
+      level: 'info',
+      format: 'json',
+      decisions: null,
+      access: 'stdout',
+      query: false,
+      sample: 100,
+    });
     expect(document.listeners[0]).toMatchObject({
       bind: ['127.0.0.1:8080'],
       timeouts: { head: 15_000, body: 15_000, idle: 75_000, tunnel: 3_600_000 },

@@ -1,14 +1,21 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Changes, type Comparable, type DocumentDiff, diffDocuments } from '../config/diff.ts';
-import { isSecretKey, MASK } from '../config/secrets.ts';
+import { type Changes, type Comparable, type DocumentDiff, diffDocuments } from './diff.ts';
+import { isSecretKey, MASK } from './secrets.ts';
 
 /** Details told of one thing that changed; the rest is counted. */
 const DETAILS = 12;
 
 /** What differs between two documents by meaning, a line each: `+ pool orders`, `~ pool web  endpoints + 127.0.0.1:9003`. Empty when nothing does. */
 export function diffText(before: Comparable, after: Comparable): string {
+  return diffLines(before, after)
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/** The same as a list. */
+export function diffLines(before: Comparable, after: Comparable): string[] {
   const diff = diffDocuments(before, after);
-  const lines = [
+  return [
     ...diff.sections.flatMap((name) => changed(name, before[name as 'log'], after[name as 'log'])),
     ...told('registry', diff.registries, before.registries, after.registries),
     ...told('pool', diff.pools, before.pools, after.pools),
@@ -16,7 +23,6 @@ export function diffText(before: Comparable, after: Comparable): string {
     ...told('route', diff.routes, routesOf(before), routesOf(after)),
     ...diff.reordered.map((name) => `~ listener ${name}  its routes stand in another order`),
   ];
-  return lines.map((line) => `${line}\n`).join('');
 }
 
 /** A short sentence: how much of what came, went and changed. */
