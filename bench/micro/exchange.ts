@@ -23,6 +23,7 @@ import { ListenerCells } from '../../src/proxy/listener-cells.ts';
 import type { DirectHandle, OnRead, PrivateSockets } from '../../src/proxy/private-sockets.ts';
 import type { SocketReader } from '../../src/proxy/socket-reader.ts';
 import { Sockets } from '../../src/proxy/sockets.ts';
+import { UniqueIds } from '../../src/proxy/unique-ids.ts';
 import { routeOptions } from '../../src/routing/options.ts';
 import { RouteCells } from '../../src/routing/route-cells.ts';
 import { RouteTable } from '../../src/routing/route-table.ts';
@@ -156,7 +157,7 @@ const settings = {
   timeouts: { head: 15_000, body: 15_000, idle: 75_000, tunnel: 3_600_000 },
   limits: { head: 16_384, headers: 100, target: 8192, body: 0, bodyRate: 100, chunkExtensions: 4096, trailers: 16_384 },
 };
-const context = { row: ROW, clock, wheel, upstreams, sockets };
+const context = { row: ROW, clock, wheel, upstreams, sockets, uniqueIds: new UniqueIds() };
 const engine = new Http1Engine(settings, new ListenerCells(ROWS), context, null);
 for (let i = 0; i < CONNECTIONS; i++) {
   const socket = new IdleSocket();

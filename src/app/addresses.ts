@@ -1,7 +1,9 @@
+import { createSocket } from 'node:dgram';
 import { promises as dns } from 'node:dns';
 import { BoundSocket, isIP } from 'node:net';
 import { OperationError } from '../base/errors.ts';
 import { formatHostPort, parseHostPort } from '../base/literals.ts';
+import type { Place } from './listener-set.ts';
 
 /** Workers close an address that is given up within a second. */
 const OWN_WAIT_MS = 3000;
@@ -11,6 +13,7 @@ const OWN_STEP_MS = 25;
 export interface Reserved {
   readonly host: string;
   readonly port: number;
+  readonly transport: 'tcp' | 'udp';
 }
 
 /**
@@ -26,14 +29,15 @@ export class Addresses {
    * Makes sure that an address is free and ours. Two processes with SO_REUSEPORT share a port silently, so it is bound once without it:
    * a second evenkeel is refused. Rejects with an OperationError when it is taken or cannot be had. Resolves with false when it was ours already.
    */
-  async reserve(listener: string, bind: string): Promise<boolean> {
-    const key = placeKey(listener, bind);
+  async reserve(place: Place): Promise<boolean> {
+    const { bind, transport } = place;
+    const key = placeKey(place);
     if (this.#reserved.has(key)) return false;
     const { host: name, port } = parseHostPort(bind)!;
     const host = isIP(name) === 0 ? await lookUp(name, bind) : name;
     try {
-      const bound = await this.#bindAlone({ host, port });
-      this.#reserved.set(key, { host, port: bound });
+      const bound = await this.#bindAlone({ host, port, transport });
+      this.#reserved.set(key, { host, port: bound, transport });
       return true;
     } catch (error) {
       throw bindError(error as NodeJS.ErrnoException, bind);
@@ -41,17 +45,19 @@ export class Addresses {
   }
 
   /** Returns the port. What holds an address may be we ourselves: under another name, or given up so lately that the workers still close it. */
-  async #bindAlone({ host, port }: Reserved): Promise<number> {
+  async #bindAlone(wanted: Reserved): Promise<number> {
+    const { host, port, transport } = wanted;
     for (let waitedMs = 0; ; waitedMs += OWN_STEP_MS) {
       try {
+        if (transport === 'udp') return await bindDatagrams(host, port);
         const socket = new BoundSocket({ host, port });
         const bound = socket.address() as { port: number };
         socket.close();
         return bound.port;
       } catch (error) {
         const isBusy = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-        if (isBusy && [...this.#reserved.values()].some((own) => overlap(own, { host, port }))) return port;
-        const isLeaving = this.#givenUp.some((own) => overlap(own, { host, port }));
+        if (isBusy && [...this.#reserved.values()].some((own) => overlap(own, wanted))) return port;
+        const isLeaving = this.#givenUp.some((own) => overlap(own, wanted));
         if (!isBusy || !isLeaving || waitedMs >= OWN_WAIT_MS) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, OWN_STEP_MS));
@@ -68,8 +74,8 @@ export class Addresses {
     return Object.fromEntries(this.#reserved);
   }
 
-  release(listener: string, bind: string): void {
-    this.#forget(placeKey(listener, bind));
+  release(place: Place): void {
+    this.#forget(placeKey(place));
   }
 
   #forget(key: string): void {
@@ -81,37 +87,61 @@ export class Addresses {
   }
 
   /** Lets go of every address that is not among these. */
-  retain(places: readonly { readonly listener: string; readonly bind: string }[]): void {
-    const keys = new Set(places.map(({ listener, bind }) => placeKey(listener, bind)));
+  retain(places: readonly Place[]): void {
+    const keys = new Set(places.map(placeKey));
     for (const key of [...this.#reserved.keys()]) if (!keys.has(key)) this.#forget(key);
   }
 
   /** `address:port` as bound. */
-  bound(listener: string, bind: string): string {
-    const reserved = this.#reserved.get(placeKey(listener, bind));
-    return reserved === undefined ? bind : formatHostPort(reserved.host, reserved.port);
+  bound(place: Place): string {
+    const reserved = this.#reserved.get(placeKey(place));
+    return reserved === undefined ? place.bind : formatHostPort(reserved.host, reserved.port);
   }
 
   /** A socket for one worker. Throws an OperationError when it cannot be had. */
-  socket(listener: string, bind: string): BoundSocket {
-    const { host, port } = this.#reserved.get(placeKey(listener, bind))!;
+  socket(place: Place): BoundSocket {
+    const { host, port } = this.#reserved.get(placeKey(place))!;
     try {
       return new BoundSocket({ host, port, reusePort: true });
     } catch (error) {
-      throw bindError(error as NodeJS.ErrnoException, bind);
+      throw bindError(error as NodeJS.ErrnoException, place.bind);
     }
+  }
+
+  /** Where a worker opens its own socket: those for datagrams cannot be sent to it. */
+  reserved(place: Place): { readonly host: string; readonly port: number } {
+    return this.#reserved.get(placeKey(place))!;
   }
 }
 
 /** An address is the same whichever listener names it, so that a listener may be renamed; port 0 is another one for each. */
-export function placeKey(listener: string, bind: string): string {
-  return parseHostPort(bind)?.port === 0 ? `${listener}\0${bind}` : bind;
+export function placeKey({ listener, bind, transport }: Place): string {
+  return `${transport} ${parseHostPort(bind)?.port === 0 ? `${listener}\0${bind}` : bind}`;
+}
+
+/** Resolves with the port when nobody else has it; it is free again then. */
+function bindDatagrams(host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket({
+      type: host.includes(':') ? 'udp6' : 'udp4',
+      ipv6Only: host.includes(':') && host !== '::',
+    });
+    socket.once('error', reject);
+    socket.bind({ address: host, port, exclusive: true }, () => {
+      const bound = socket.address().port;
+      socket.close(() => resolve(bound));
+    });
+  });
 }
 
 /** Whether two sockets on these would meet; 0.0.0.0 is every IPv4 address, `::` every address. */
 function overlap(a: Reserved, b: Reserved): boolean {
   const isAny = (one: string, other: string) => one === '::' || (one === '0.0.0.0' && isIP(other) === 4);
-  return a.port === b.port && (a.host === b.host || isAny(a.host, b.host) || isAny(b.host, a.host));
+  return (
+    a.transport === b.transport &&
+    a.port === b.port &&
+    (a.host === b.host || isAny(a.host, b.host) || isAny(b.host, a.host))
+  );
 }
 
 async function lookUp(name: string, bind: string): Promise<string> {

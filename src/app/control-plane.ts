@@ -292,17 +292,22 @@ export class ControlPlane implements Control {
   async #listen(predecessor: Predecessor | null): Promise<void> {
     const places = this.#listeners.binds();
     const rows = this.#workers.serving();
-    const given = new Map<string, number>(places.map(({ listener, bind }) => [placeKey(listener, bind), 0]));
+    const streams = places.filter(({ transport }) => transport === 'tcp');
+    const given = new Map<string, number>(streams.map((place) => [placeKey(place), 0]));
     await predecessor?.takeListeners([...given.keys()], (key, server) => {
-      const place = places.find(({ listener, bind }) => placeKey(listener, bind) === key)!;
+      const place = streams.find((one) => placeKey(one) === key)!;
       const count = given.get(key) ?? 0;
       given.set(key, count + 1);
       this.#workers.post(rows[count % rows.length], { kind: 'adopt', ...place, server });
     });
     for (const [i, row] of rows.entries())
-      for (const { listener, bind } of places)
-        if (given.get(placeKey(listener, bind))! <= i)
-          this.#workers.post(row, { kind: 'listen', listener, bind, socket: this.#addresses.socket(listener, bind) });
+      for (const place of places) {
+        const at = this.#addresses;
+        if (place.transport === 'udp')
+          this.#workers.post(row, { kind: 'listen-udp', place, at: at.reserved(place) });
+        else if (given.get(placeKey(place))! <= i)
+          this.#workers.post(row, { kind: 'listen', ...place, socket: at.socket(place) });
+      }
     await this.#listeners.allListening(rows.length);
   }
 

@@ -108,7 +108,29 @@ function checkListener(
     const at = [...path, 'routes', i];
     checkReference(route.pool, 'pool', pools, [...at, 'pool'], report);
     checkMatch(route, at, matches, names, report);
+    checkProtocol(asText(listener.protocol) ?? 'http', route, at, report);
   }
+  if (listener.protocol !== 'udp') return;
+  for (const key of ['tls', 'proxyProtocol'])
+    if (listener[key] !== undefined) report([...path, key], 'has no effect on a UDP listener; take it away', 'key');
+}
+
+/** What each protocol knows of a client before it must choose. */
+const MATCHED: Readonly<Record<string, readonly string[]>> = {
+  http: ['host', 'path', 'method', 'header', 'query'],
+  tcp: ['sni', 'alpn'],
+  udp: [],
+};
+
+function checkProtocol(protocol: string, route: Readonly<Record<string, unknown>>, path: Path, report: Report): void {
+  const known = MATCHED[protocol];
+  if (known === undefined) return;
+  const instead = known.length === 0 ? 'give it one pool' : `there are ${known.join(', ')}`;
+  for (const key of Object.keys(asMap(route.match)))
+    if (!known.includes(key))
+      report([...path, 'match', key], `cannot be matched by a listener with protocol: ${protocol}; ${instead}`, 'key');
+  if (protocol !== 'http' && asList(route.middleware).length > 0)
+    report([...path, 'middleware'], `has no effect with protocol: ${protocol}; take it away`, 'key');
 }
 
 function checkRegister(
@@ -164,7 +186,8 @@ function checkMatch(
 
 function canonical(match: RouteMatch): unknown {
   const sorted = <T>(list: readonly T[] | null) => (list === null ? null : [...list].sort());
-  return { ...match, host: sorted(match.host), method: sorted(match.method) };
+  const { host, method, sni, alpn } = match;
+  return { ...match, host: sorted(host), method: sorted(method), sni: sorted(sni), alpn: sorted(alpn) };
 }
 
 function checkReference(

@@ -1,4 +1,4 @@
-import { BlockList, type BoundSocket, isIPv6, type Server, type Socket } from 'node:net';
+import type { BoundSocket, Server, Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { parseHostPort } from '../base/literals.ts';
 import type { Random } from '../base/random.ts';
@@ -11,19 +11,20 @@ import { SlotTable } from '../endpoint/slots.ts';
 import { ClientCounts } from '../listener/client-counts.ts';
 import { type ConnectionLimits, Listener } from '../listener/listener.ts';
 import type { ListenerOptions } from '../listener/options.ts';
+import { ProxyAcceptor } from '../listener/proxy-acceptor.ts';
 import { TlsAcceptor } from '../listener/tls-acceptor.ts';
-import { middleware } from '../middleware/catalog.ts';
 import { Pool, type PoolContext } from '../pool/pool.ts';
-import { type BoundRoute, Http1Engine, type Http1Settings } from '../proxy/http1/engine.ts';
+import { Http1Engine } from '../proxy/http1/engine.ts';
 import { UpstreamConnections } from '../proxy/http1/upstream-connections.ts';
-import { Via } from '../proxy/http1/via.ts';
 import { ListenerCells, REASONS } from '../proxy/listener-cells.ts';
 import { Sockets } from '../proxy/sockets.ts';
-import { RouteCells } from '../routing/route-cells.ts';
-import { RouteTable } from '../routing/route-table.ts';
+import { TcpEngine } from '../proxy/tcp/engine.ts';
+import { UniqueIds } from '../proxy/unique-ids.ts';
 import { AccessLogBuffer } from '../telemetry/access-log-buffer.ts';
 import { type RequestSample, RequestSampler, sampledNames } from '../telemetry/request-sampler.ts';
+import { DatagramListeners } from './datagram-listeners.ts';
 import { Dialers } from './dialers.ts';
+import { http1Settings, networkList, type RouteParts, tcpSettings } from './engine-settings.ts';
 import type { Heartbeats } from './heartbeats.ts';
 import type { Place } from './listener-set.ts';
 import type { Configuration, FromWorker, WorkerListener } from './messages.ts';
@@ -34,6 +35,7 @@ export const TICK_MS = 50;
 const LAG_MS = 200;
 const CONNECTIONS_REASON = REASONS.indexOf('connections');
 const HANDSHAKE_REASON = REASONS.indexOf('tls-handshake');
+const PROXY_REASON = REASONS.indexOf('proxy-protocol');
 
 export interface DataPlaneOptions {
   readonly worker: number;
@@ -51,7 +53,7 @@ export interface DataPlaneOptions {
 
 interface Served {
   readonly listener: Listener;
-  readonly engine: Http1Engine;
+  readonly engine: Http1Engine | TcpEngine;
   access: AccessLogBuffer | null;
   sampler: RequestSampler | null;
   options: ListenerOptions;
@@ -73,6 +75,9 @@ export class DataPlane {
   /** Listeners and pools that left the document while something still ran on them. */
   #leavingListeners: Served[] = [];
   readonly #leavingPools = new Set<Pool>();
+  readonly #routeParts: RouteParts;
+  readonly datagrams: DatagramListeners;
+  readonly #uniqueIds = new UniqueIds();
   readonly #timer: NodeJS.Timeout;
   #connectionCeiling = 0;
   #draining = false;
@@ -92,6 +97,22 @@ export class DataPlane {
       options.post({ kind: 'tls-refused', pool, endpoint, reason }),
     );
     this.#poolContext = this.#makePoolContext();
+    this.#routeParts = {
+      rows: options.rows,
+      poolOf: (name) => this.#pools.get(name)!,
+      dialerOf: (name) => this.#dialers.of(name),
+    };
+    this.datagrams = new DatagramListeners({
+      row: this.#row,
+      clock: options.clock,
+      wheel: this.#wheel,
+      parts: this.#routeParts,
+      isFull: () => this.#isFull(),
+      onListening: (listener, bind, error) => {
+        if (error === null) options.post({ kind: 'listening', listener, bind });
+        else options.post({ kind: 'listen-failed', listener, bind, message: error.message });
+      },
+    });
     this.#nextTickMs = performance.now() + TICK_MS;
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
@@ -134,11 +155,16 @@ export class DataPlane {
     this.#connectionCeiling = configuration.connections;
     this.#sockets.use(configuration.fastPath);
     this.#configurePools(configuration);
-    const named = new Set(configuration.listeners.map(({ options }) => options.name));
-    for (const one of configuration.listeners) this.#configureListener(one, configuration);
-    for (const [name, served] of this.#served) {
-      if (named.has(name)) continue;
-      this.#served.delete(name);
+    const streams = configuration.listeners.filter(({ options }) => options.protocol !== 'udp');
+    const protocols = new Map(streams.map(({ options }) => [options.name, options.protocol]));
+    const leaving = [...this.#served].filter(([name, { options }]) => protocols.get(name) !== options.protocol);
+    for (const [name] of leaving) this.#served.delete(name);
+    for (const one of streams) this.#configureListener(one, configuration);
+    this.datagrams.configure(
+      configuration.listeners.filter(({ options }) => options.protocol === 'udp'),
+      (listener, cells) => this.#access(listener, cells, configuration),
+    );
+    for (const [, served] of leaving) {
       this.#leaveAddresses(served, []);
       served.engine.drain();
       this.#leavingListeners.push(served);
@@ -167,32 +193,27 @@ export class DataPlane {
 
   #configureListener(one: WorkerListener, configuration: Configuration): void {
     const { options } = one;
-    const settings = this.#settings(one);
     const known = this.#served.get(options.name);
-    if (known !== undefined) {
-      known.engine.settings = settings;
-      this.#configureTls(known, options, configuration);
-      known.listener.limits = this.#limits(one, known.listener.limits.clients);
-      known.options = options;
-      known.access?.flush();
-      known.access = this.#access(options.name, known.listener.cells, configuration);
-      known.sampler?.flush();
-      known.sampler = this.#sampler(options, known.access, configuration);
-      known.engine.access = known.sampler ?? known.access;
-      return;
-    }
-    const { rows } = this.#options;
-    const cells = new ListenerCells(rows, one.cells);
+    if (known === undefined) return this.#addListener(one, configuration);
+    this.#useSettings(known.engine, one);
+    this.#configureTls(known, options, configuration);
+    this.#configureProxies(known, options);
+    known.listener.limits = this.#limits(one, known.listener.limits.clients);
+    known.options = options;
+    known.access?.flush();
+    known.access = this.#access(options.name, known.listener.cells, configuration);
+    known.sampler?.flush();
+    known.sampler = this.#sampler(options, known.access, configuration);
+    if (known.engine instanceof TcpEngine) known.engine.access = known.access;
+    else known.engine.access = known.sampler ?? known.access;
+  }
+
+  #addListener(one: WorkerListener, configuration: Configuration): void {
+    const { options } = one;
+    const cells = new ListenerCells(this.#options.rows, one.cells);
     const access = this.#access(options.name, cells, configuration);
-    const context = {
-      row: this.#row,
-      clock: this.#clock,
-      wheel: this.#wheel,
-      upstreams: this.#upstreams,
-      sockets: this.#sockets,
-    };
     const sampler = this.#sampler(options, access, configuration);
-    const engine = new Http1Engine(settings, cells, context, sampler ?? access);
+    const engine = this.#makeEngine(one, cells, access, sampler);
     const listener = new Listener(
       options.name,
       cells,
@@ -204,7 +225,33 @@ export class DataPlane {
     );
     const served: Served = { listener, engine, access, sampler, options };
     this.#configureTls(served, options, configuration);
+    this.#configureProxies(served, options);
     this.#served.set(options.name, served);
+  }
+
+  #makeEngine(
+    one: WorkerListener,
+    cells: ListenerCells,
+    access: AccessLogBuffer | null,
+    sampler: RequestSampler | null,
+  ): Served['engine'] {
+    const context = {
+      row: this.#row,
+      clock: this.#clock,
+      random: this.#options.random,
+      wheel: this.#wheel,
+      upstreams: this.#upstreams,
+      sockets: this.#sockets,
+      uniqueIds: this.#uniqueIds,
+    };
+    if (one.options.protocol === 'tcp')
+      return new TcpEngine(tcpSettings(one, this.#routeParts), cells, context, access);
+    return new Http1Engine(http1Settings(one, this.#routeParts), cells, context, sampler ?? access);
+  }
+
+  #useSettings(engine: Served['engine'], one: WorkerListener): void {
+    if (engine instanceof TcpEngine) engine.settings = tcpSettings(one, this.#routeParts);
+    else engine.settings = http1Settings(one, this.#routeParts);
   }
 
   #configureTls(
@@ -220,10 +267,29 @@ export class DataPlane {
       began: () => cells.handshakeBegan(row),
       ended: () => cells.handshakeEnded(row),
       failed: () => cells.rejected(row, HANDSHAKE_REASON),
-      secured: (socket, secured) => engine.accept(socket, secured),
+      secured: (socket, secured, proxied) => engine.accept(socket, secured, proxied),
     });
     listener.tls.handshakeMs = timeouts.head ?? 0;
-    listener.tls.configure(tls, ticketKeys);
+    const protocols = engine instanceof TcpEngine ? engine.settings.table.protocols : ['http/1.1'];
+    listener.tls.configure(tls, ticketKeys, protocols);
+  }
+
+  #configureProxies({ listener }: Served, { proxyProtocol, timeouts }: ListenerOptions): void {
+    const from = networkList(proxyProtocol?.from ?? []);
+    if (from === null) {
+      listener.proxies = null;
+      return;
+    }
+    const { cells } = listener;
+    const row = this.#row;
+    listener.proxies ??= new ProxyAcceptor(from, this.#wheel, {
+      began: () => cells.handshakeBegan(row),
+      ended: () => cells.handshakeEnded(row),
+      failed: () => cells.rejected(row, PROXY_REASON),
+      accepted: (socket, header) => listener.begin(socket, header),
+    });
+    listener.proxies.from = from;
+    listener.proxies.preambleMs = timeouts.head ?? 0;
   }
 
   /** An address that another listener has now goes to it with all that waits there; one that nobody has is closed when it is quiet. */
@@ -235,44 +301,6 @@ export class DataPlane {
       if (heir === undefined) listener.stopSoon(bind);
       else for (const server of listener.letGo(bind)) heir.listener.adopt(bind, server);
     }
-  }
-
-  #settings({ options, routes }: WorkerListener): Http1Settings {
-    const { rows } = this.#options;
-    const bound = options.routes.map((route, i): BoundRoute => {
-      const stages = route.middleware.map((settings) => middleware.create(settings, { route: route.name }));
-      return {
-        name: route.name,
-        pool: this.#pools.get(route.pool)!,
-        dialer: this.#dialers.of(route.pool),
-        cells: new RouteCells(rows, routes[i]),
-        stages,
-        connect: route.connect,
-      };
-    });
-    const { timeouts, limits } = options;
-    return {
-      listenerName: options.name,
-      table: new RouteTable(options.routes, () => 0, options.paths),
-      routes: bound,
-      trusted: trustList(options.trustForwarded),
-      via: options.via === null ? null : new Via(options.via),
-      timeouts: {
-        head: timeouts.head ?? 0,
-        body: timeouts.body ?? 0,
-        idle: timeouts.idle ?? 0,
-        tunnel: timeouts.tunnel ?? 0,
-      },
-      limits: {
-        head: limits.head ?? 0,
-        headers: limits.headers ?? 0,
-        target: limits.target ?? 0,
-        body: limits.body ?? 0,
-        bodyRate: limits.bodyRate ?? 0,
-        chunkExtensions: limits.chunkExtensions ?? 0,
-        trailers: limits.trailers ?? 0,
-      },
-    };
   }
 
   #limits({ options: { limits }, clients }: WorkerListener, known: ClientCounts | null): ConnectionLimits {
@@ -287,7 +315,7 @@ export class DataPlane {
 
   #isFull(): boolean {
     if (this.#connectionCeiling === 0) return false;
-    let open = 0;
+    let open = this.datagrams.sessions;
     for (const { listener } of this.#served.values()) open += listener.cells.connectionsActive;
     return open >= this.#connectionCeiling;
   }
@@ -311,7 +339,7 @@ export class DataPlane {
 
   /** Main wrote a batch of access lines. */
   logged(listener: string, length: number): void {
-    this.#served.get(listener)?.access?.acknowledge(length);
+    (this.#served.get(listener)?.access ?? this.datagrams.accessOf(listener))?.acknowledge(length);
   }
 
   /** Starts accepting on a socket of main's. */
@@ -323,17 +351,17 @@ export class DataPlane {
   /** Where this thread accepts connections. */
   get places(): Place[] {
     return [...this.#served].flatMap(([name, { listener }]) =>
-      listener.binds.map((bind) => ({ listener: name, bind })),
+      listener.binds.map((bind): Place => ({ listener: name, bind, transport: 'tcp' })),
     );
   }
 
   /** Lets go of every listening server, for another thread to adopt: nothing that waits in them is lost. */
   letGo(): (Place & { readonly server: Server })[] {
-    return this.places.flatMap(({ listener, bind }) =>
+    return this.places.flatMap(({ listener, bind, transport }) =>
       this.#served
         .get(listener)!
         .listener.letGo(bind)
-        .map((server) => ({ listener, bind, server })),
+        .map((server) => ({ listener, bind, transport, server })),
     );
   }
 
@@ -359,6 +387,7 @@ export class DataPlane {
   drain(patienceMs = 0): void {
     this.#draining = true;
     this.#patienceMs = patienceMs;
+    this.datagrams.drain();
     for (const { engine, listener } of this.#served.values()) {
       engine.drain();
       for (const bind of listener.binds) listener.stopSoon(bind);
@@ -367,8 +396,10 @@ export class DataPlane {
 
   /** Ends every connection now. */
   cut(): void {
+    this.datagrams.cut();
     for (const { engine, listener } of [...this.#served.values(), ...this.#leavingListeners]) {
       listener.stopAll();
+      listener.proxies?.cut();
       listener.tls?.cut();
       engine.cut();
     }
@@ -378,6 +409,7 @@ export class DataPlane {
   close(): void {
     clearInterval(this.#timer);
     this.#upstreams.close();
+    this.datagrams.flush();
     for (const { access } of this.#served.values()) access?.flush();
   }
 
@@ -397,7 +429,11 @@ export class DataPlane {
       access?.flush();
       sampler?.flush();
     }
-    for (const { listener } of this.#served.values()) listener.tick(now);
+    for (const { listener, engine } of this.#served.values()) {
+      listener.tick(now);
+      if (engine instanceof TcpEngine) engine.tick(nowMs);
+    }
+    this.datagrams.tick(nowMs);
     if (this.#leavingListeners.length > 0) this.#tickLeaving(now, nowMs);
     if (this.#draining) this.#tickDrain(nowMs);
   }
@@ -410,6 +446,7 @@ export class DataPlane {
   #tickLeaving(now: number, nowMs: number): void {
     for (const { engine, listener, access } of this.#leavingListeners) {
       listener.tick(now);
+      if (engine instanceof TcpEngine) engine.tick(nowMs);
       setImmediate(() => engine.endIdle(nowMs));
       access?.flush();
     }
@@ -419,7 +456,7 @@ export class DataPlane {
   }
 
   #tickDrain(nowMs: number): void {
-    let open = 0;
+    let open = this.datagrams.isActive ? 1 : 0;
     for (const { listener, engine } of this.#served.values()) {
       // Once the sockets have been read: what looks idle may have sent a request while this thread was busy.
       setImmediate(() => engine.endIdle(nowMs - this.#patienceMs));
@@ -429,16 +466,4 @@ export class DataPlane {
     this.#drainedTold = true;
     this.#options.post({ kind: 'drained' });
   }
-}
-
-function trustList(networks: readonly string[]): BlockList | null {
-  if (networks.length === 0) return null;
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address, bits] = network.split('/');
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
-  }
-  return list;
 }

@@ -19,9 +19,9 @@ export class Dialers {
     this.#onRefused = onRefused;
   }
 
-  /** Takes a pool's options; another dialer only where `tls` is another, a changed file included. */
-  configure(pool: string, { tls }: PoolOptions): void {
-    const print = JSON.stringify(tls);
+  /** Takes a pool's options; another dialer only where `tls` or `proxyProtocol` is another, a changed file included. */
+  configure(pool: string, { tls, proxyProtocol }: PoolOptions): void {
+    const print = JSON.stringify([tls, proxyProtocol]);
     const known = this.#byPool.get(pool);
     if (known?.print === print) return;
     if (known !== undefined) known.dialer.retired = true;

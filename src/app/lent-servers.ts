@@ -2,7 +2,7 @@ import type { Server, Socket } from 'node:net';
 import type { Place } from './listener-set.ts';
 import type { Workers } from './workers.ts';
 
-interface Lent extends Place {
+interface Lent extends Pick<Place, 'listener' | 'bind'> {
   readonly row: number;
   readonly server: Server;
   readonly hand: (socket: Socket) => void;
@@ -24,7 +24,7 @@ export class LentServers {
     this.#workers = workers;
   }
 
-  get all(): readonly (Place & { readonly server: Server })[] {
+  get all(): readonly (Pick<Place, 'listener' | 'bind'> & { readonly server: Server })[] {
     return this.#lent;
   }
 

@@ -21,10 +21,13 @@ interface Running {
 export interface Place {
   readonly listener: string;
   readonly bind: string;
+  readonly transport: 'tcp' | 'udp';
 }
 
 function placesOf(listeners: readonly ListenerOptions[]): Place[] {
-  return listeners.flatMap(({ name, bind: binds }) => binds.map((bind) => ({ listener: name, bind })));
+  return listeners.flatMap(({ name, bind: binds, protocol }) =>
+    binds.map((bind): Place => ({ listener: name, bind, transport: protocol === 'udp' ? 'udp' : 'tcp' })),
+  );
 }
 
 /** All listeners on main, by name: their options, their counters, their addresses. */
@@ -49,9 +52,7 @@ export class ListenerSet {
   async reserve(listeners: readonly ListenerOptions[]): Promise<Place[]> {
     const fresh: Place[] = [];
     try {
-      for (const { listener, bind } of placesOf(listeners)) {
-        if (await this.#addresses.reserve(listener, bind)) fresh.push({ listener, bind });
-      }
+      for (const place of placesOf(listeners)) if (await this.#addresses.reserve(place)) fresh.push(place);
     } catch (error) {
       this.release(fresh);
       throw error;
@@ -61,7 +62,7 @@ export class ListenerSet {
 
   /** Takes a reservation back that came to nothing. */
   release(places: readonly Place[]): void {
-    for (const { listener, bind } of places) this.#addresses.release(listener, bind);
+    for (const place of places) this.#addresses.release(place);
   }
 
   configure({ listeners }: Pick<DocumentOptions, 'listeners'>): void {
@@ -143,7 +144,7 @@ export class ListenerSet {
 
   /** The first address of a listener, as `host:port`. */
   addressOf(listener: string): string {
-    return this.#addresses.bound(listener, this.#listeners.get(listener)!.options.bind[0]);
+    return this.#addresses.bound(placesOf([this.#listeners.get(listener)!.options])[0]);
   }
 
   /** Connections open on all listeners. */
@@ -165,7 +166,7 @@ export class ListenerSet {
   get live(): LiveListener[] {
     return [...this.#listeners.values()].map(({ options, cells }) => ({
       name: options.name,
-      addresses: options.bind.map((bind) => this.#addresses.bound(options.name, bind)),
+      addresses: placesOf([options]).map((place) => this.#addresses.bound(place)),
       protocol: options.protocol,
       cells,
     }));

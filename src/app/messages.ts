@@ -62,6 +62,12 @@ export type ToWorker =
   | { readonly kind: 'chunk'; readonly buffer: SharedArrayBuffer }
   | { readonly kind: 'delta'; readonly delta: EndpointDelta }
   | { readonly kind: 'listen'; readonly listener: string; readonly bind: string; readonly socket: BoundSocket }
+  /** Open a socket for datagrams there. */
+  | {
+      readonly kind: 'listen-udp';
+      readonly place: Place;
+      readonly at: { readonly host: string; readonly port: number };
+    }
   | { readonly kind: 'logged'; readonly listener: string; readonly length: number }
   /** Give every listening socket to the thread at the other end of the port, then drain. */
   | { readonly kind: 'hand-over'; readonly port: MessagePort }

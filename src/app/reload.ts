@@ -137,9 +137,8 @@ class FreshSockets implements Prepared {
     this.#parts = parts;
     this.#places = places;
     try {
-      for (const place of places)
-        for (const _ of parts.workers.serving())
-          this.#ready.push({ place, socket: parts.addresses.socket(place.listener, place.bind) });
+      for (const place of places.filter(({ transport }) => transport === 'tcp'))
+        for (const _ of parts.workers.serving()) this.#ready.push({ place, socket: parts.addresses.socket(place) });
     } catch (error) {
       this.cancel();
       throw error;
@@ -175,7 +174,8 @@ export function sendSockets(
 ): void {
   for (const place of places) {
     try {
-      workers.post(row, { kind: 'listen', ...place, socket: addresses.socket(place.listener, place.bind) });
+      if (place.transport === 'udp') workers.post(row, { kind: 'listen-udp', place, at: addresses.reserved(place) });
+      else workers.post(row, { kind: 'listen', ...place, socket: addresses.socket(place) });
     } catch (error) {
       log.error({ ...place, row, error: (error as Error).message }, 'a worker cannot accept connections');
     }

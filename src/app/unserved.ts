@@ -4,18 +4,11 @@ import type { Path } from '../config/path.ts';
 
 type Entry = readonly [path: string, isUnserved: (value: unknown) => boolean, instead: string];
 
-const given = (value: unknown) => value !== undefined;
-
 /**
  * What the document may say but this version does not do yet: refused by name, never ignored. One line each: delete the line when
  * the feature is there. `[]` stands for every entry of a list, `*` for every key of a map.
  */
-const ENTRIES: readonly Entry[] = [
-  ['listeners[].protocol', (value) => value === 'tcp', 'only protocol: http is'],
-  ['listeners[].protocol', (value) => value === 'udp', 'only protocol: http is'],
-  ['listeners[].proxyProtocol', given, 'use trustForwarded'],
-  ['pools.*.proxyProtocol', given, 'endpoints see X-Forwarded-For'],
-];
+const ENTRIES: readonly Entry[] = [];
 
 /** The problems of a document that asks for what is not served. Works on data that may be wrong elsewhere. */
 export function unserved(data: unknown, tree: DocumentTree, entries: readonly Entry[] = ENTRIES): ConfigProblem[] {

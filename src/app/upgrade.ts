@@ -153,7 +153,7 @@ export class Upgrade {
     await lent.borrow();
     if (this.#isSettled) return lent.giveBack();
     for (const { listener, bind, server } of lent.all) {
-      const place = placeKey(listener, bind);
+      const place = placeKey({ listener, bind, transport: 'tcp' });
       if (places.has(place)) this.#send({ kind: 'listener', place }, server);
     }
     this.#send({ kind: 'all-listeners' });

@@ -45,6 +45,8 @@ port.on('message', (message: ToWorker) => {
       return plane.applyDelta(message.delta);
     case 'listen':
       return plane.listen(message.listener, message.bind, message.socket);
+    case 'listen-udp':
+      return plane.datagrams.listen(message.place, message.at.host, message.at.port);
     case 'logged':
       return plane.logged(message.listener, message.length);
     case 'hand-over':

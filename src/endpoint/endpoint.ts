@@ -90,6 +90,12 @@ export class Endpoint {
     else this.#chunk.waitingSince[this.#cell] -= startedMs;
   }
 
+  /** After `answered`, on a connection that stays: something is asked of it again, and `answered` with this time comes once more. */
+  asked(nowMs: number): void {
+    this.#chunk.waiting[this.#cell]++;
+    this.#chunk.waitingSince[this.#cell] += nowMs;
+  }
+
   /** The attempt is over. `latencyMs` is the time to the response head; it is counted for every outcome but CLIENT_GONE. */
   end(outcome: Outcome, latencyMs: number): void {
     this.#chunk.active[this.#cell]--;

@@ -2,13 +2,15 @@ import { type BoundSocket, createServer, type Server, type Socket } from 'node:n
 import type { ListenerCells } from '../proxy/listener-cells.ts';
 import type { Secured } from '../proxy/secured.ts';
 import type { ClientCounts } from './client-counts.ts';
+import type { ProxyHeader } from '../wire/proxy-protocol.ts';
+import type { ProxyAcceptor } from './proxy-acceptor.ts';
 import type { TlsAcceptor } from './tls-acceptor.ts';
 
 /** What carries the bytes of a listener's connections: the HTTP/1.1 engine now, others later. */
 export interface Engine {
   readonly connections: number;
-  /** `secured` is null in plain text. */
-  accept(socket: Socket, secured: Secured | null): void;
+  /** `secured` is null in plain text, `proxied` without a PROXY protocol header. */
+  accept(socket: Socket, secured: Secured | null, proxied: ProxyHeader | null): void;
   /** The listener is at a limit: says so to the client and closes. */
   refuse(socket: Socket): void;
   drain(): void;
@@ -57,6 +59,8 @@ export class Listener {
   /** Stays when TLS is switched off: handshakes that began are ended. */
   tls: TlsAcceptor | null = null;
   isSecure = false;
+  /** Who connects must say for whom; null: nobody does. */
+  proxies: ProxyAcceptor | null = null;
   /** performance.now() of the last connection: while draining, a quiet accept queue is an empty one. */
   lastAcceptMs = 0;
   /** By address; more than one where the sockets of a worker that left came here. */
@@ -181,13 +185,19 @@ export class Listener {
       return this.#refuse(client);
     if (perClient > 0 && clients !== null && !this.#countClient(client, perClient, clients))
       return this.#refuse(client);
-    if (this.isSecure && this.tls !== null) this.tls.accept(client);
-    else this.engine.accept(client, null);
+    if (this.proxies !== null) this.proxies.accept(client);
+    else this.begin(client, null);
   }
 
-  /** Connections of which nothing but a handshake is known yet. */
+  /** A connection whose client is known. */
+  begin(client: Socket, proxied: ProxyHeader | null): void {
+    if (this.isSecure && this.tls !== null) this.tls.accept(client, proxied);
+    else this.engine.accept(client, null, proxied);
+  }
+
+  /** Connections of which nothing but a PROXY protocol header or a handshake is known yet. */
   get handshakes(): number {
-    return this.tls?.handshakes ?? 0;
+    return (this.tls?.handshakes ?? 0) + (this.proxies?.waiting ?? 0);
   }
 
   /** Over TLS the answer would cost a handshake: that is what the limit is there to save. */

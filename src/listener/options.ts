@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { KindSettings } from '../base/catalog.ts';
-import { byteLimit, hostPort, limit, shown, timeout } from '../base/literals.ts';
+import { byteLimit, duration, hostPort, limit, orOff, shown, timeout } from '../base/literals.ts';
 import { pathOptions } from '../routing/normal-path.ts';
 import { everythingTo, type RouteOptions, routeOptions } from '../routing/options.ts';
 import { type RegisterOptions, registerOptions } from './register-options.ts';
@@ -25,6 +25,17 @@ const timeouts = z.strictObject({
   body: timeout().describe("between bytes of a request's body").prefault('15s'),
   idle: timeout().describe('a kept-alive connection without a request').prefault('75s'),
   tunnel: timeout().describe('an upgraded connection without bytes either way').prefault('1h'),
+});
+
+const udp = z.strictObject({
+  idle: duration().describe('without a datagram either way; then a session is over').prefault('30s'),
+  replies: orOff(z.int().min(0).max(1000))
+    .describe('answers to each datagram, after which a session is over; 0: none ever come; off: nobody knows')
+    .prefault('off'),
+  per: z
+    .enum(['session', 'packet'])
+    .describe("what an endpoint is chosen for: all datagrams of a client's address and port, or each")
+    .prefault('session'),
 });
 
 const limits = z.strictObject({
@@ -106,6 +117,7 @@ export function listenerOptions(middleware: z.ZodType<KindSettings>) {
       register: registerOptions
         .describe('where this listener itself is to be found: one registry, or a list')
         .optional(),
+      udp: udp.describe('sessions of a UDP listener').prefault({}),
       routes: z.array(routeOptions(middleware)).min(1).describe('which pool serves what').optional(),
       pool: z.string().describe('short for one route that matches everything').optional(),
     })
@@ -138,6 +150,7 @@ export interface ListenerOptions {
   readonly limits: z.output<typeof limits>;
   /** Registries that are told of this listener; they are told first when it ends. */
   readonly register: readonly RegisterOptions[];
+  readonly udp: z.output<typeof udp>;
   /** At least one; `pool:` has become a route. In the document's order. */
   readonly routes: readonly RouteOptions[];
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { type TimerWheel, WheelTimer } from '../base/timer-wheel.ts';
 import type { Secured } from '../proxy/secured.ts';
+import type { ProxyHeader } from '../wire/proxy-protocol.ts';
 import { CertificateNames } from './certificate-names.ts';
 import type { ListenerTls } from './options.ts';
 import { identitiesOf } from './tls-contexts.ts';
@@ -12,12 +13,13 @@ export interface HandshakeHooks {
   ended(): void;
   /** A client spoke and no connection came of it, or time was up. */
   failed(): void;
-  secured(socket: TLSSocket, secured: Secured): void;
+  secured(socket: TLSSocket, secured: Secured, proxied: ProxyHeader | null): void;
 }
 
 /** A handshake under way. */
 interface Handshake {
   readonly transport: Socket;
+  readonly proxied: ProxyHeader | null;
   readonly deadline: WheelTimer;
   isOverdue: boolean;
 }
@@ -51,12 +53,12 @@ export class TlsAcceptor {
     return this.#handshakes.size;
   }
 
-  /** Takes the listener's options, files read. `ticketKeys`: 48 bytes that all workers share, so that a session resumes on any of them. */
-  configure(tls: ListenerTls, ticketKeys: Uint8Array): void {
-    const print = JSON.stringify(tls);
+  /** Takes the listener's options, files read, and the protocols it speaks (none: it offers no choice). `ticketKeys`: 48 bytes that all workers share, so that a session resumes on any of them. */
+  configure(tls: ListenerTls, ticketKeys: Uint8Array, protocols: readonly string[] = ['http/1.1']): void {
+    const print = JSON.stringify([tls, protocols]);
     const keys = Buffer.from(ticketKeys);
     if (print !== this.#print) {
-      this.#server = this.#makeServer(tls, keys);
+      this.#server = this.#makeServer(tls, keys, protocols);
     } else if (keys.toString('hex') !== this.#ticketKeys) {
       this.#server?.setTicketKeys(keys);
     }
@@ -64,7 +66,7 @@ export class TlsAcceptor {
     this.#ticketKeys = keys.toString('hex');
   }
 
-  #makeServer(tls: ListenerTls, ticketKeys: Buffer): Server {
+  #makeServer(tls: ListenerTls, ticketKeys: Buffer, protocols: readonly string[]): Server {
     const identities = identitiesOf(this.#listener, tls);
     const names = new CertificateNames(identities.map((one) => one.names));
     const server = createServer({
@@ -73,7 +75,7 @@ export class TlsAcceptor {
       requestCert: tls.clientCertificates !== 'off',
       rejectUnauthorized: tls.clientCertificates === 'require',
       // RFC 7301 §3.2: who offers protocols, and none of these, is told so.
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: protocols.length === 0 ? undefined : [...protocols],
       // The deadline is ours: Node's begins anew with every byte.
       handshakeTimeout: 2 ** 31 - 1,
       SNICallback: (name, done) => done(null, identities[names.find(name.toLowerCase())]?.context),
@@ -84,7 +86,7 @@ export class TlsAcceptor {
   }
 
   /** Takes a connection that was accepted. */
-  accept(transport: Socket): void {
+  accept(transport: Socket, proxied: ProxyHeader | null = null): void {
     const key = keyOf(transport);
     transport.on('error', () => {});
     if (key === null || this.#server === null) {
@@ -95,6 +97,7 @@ export class TlsAcceptor {
     transport.allowHalfOpen = false;
     const handshake: Handshake = {
       transport,
+      proxied,
       deadline: new WheelTimer(() => {
         handshake.isOverdue = true;
         transport.destroy();
@@ -140,10 +143,13 @@ export class TlsAcceptor {
     // A TLS 1.2 session that resumes has shown no certificate, and OpenSSL does not tell its name: nothing is held against it.
     const isUnknown = name === '' && socket.isSessionReused();
     const served = Math.max(0, names.find(name));
-    this.#hooks.secured(socket, {
+    const secured: Secured = {
       transport: handshake.transport,
+      serverName: name,
+      protocol: socket.alpnProtocol || '',
       isMisdirected: (host) => !isUnknown && names.find(host) >= 0 && !names.covers(served, host),
-    });
+    };
+    this.#hooks.secured(socket, secured, handshake.proxied);
   }
 
   /** Nobody has to show a certificate, but who shows one shows a good one. */

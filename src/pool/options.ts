@@ -105,6 +105,13 @@ export function poolOptions(parts: PoolParts) {
       panic: orOff(share())
         .describe('with a smaller share of fit endpoints than this, or none, health is not believed and all are used')
         .prefault('50%'),
+      maxAge: timeout().describe('a relayed connection is ended at this age, give or take a tenth').prefault('off'),
+      onRemoval: z
+        .union([z.literal('finish').transform(() => null), duration()])
+        .describe(
+          'relayed connections of an endpoint that left or went down: let them finish, or cut them after this time',
+        )
+        .prefault('finish'),
       tls: tls.describe('TLS to the endpoints').optional(),
       proxyProtocol: z.enum(['v1', 'v2']).describe('PROXY protocol to the endpoints').optional(),
     })
@@ -146,6 +153,10 @@ export interface PoolOptions {
   readonly slowStart: number | null;
   /** 0…1: panic with a smaller share of fit endpoints than this, or none; null: never, an unfit endpoint is not used. */
   readonly panic: number | null;
+  /** ms; of TCP connections. */
+  readonly maxAge: number | null;
+  /** ms until TCP connections of an endpoint that left or went down are cut; null: they finish. */
+  readonly onRemoval: number | null;
   /** Where files are named, `loadDocument` has put their contents: PEM text, which is never shown or logged. */
   readonly tls: z.output<typeof tls> | null;
   readonly proxyProtocol: 'v1' | 'v2' | null;

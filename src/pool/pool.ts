@@ -110,6 +110,11 @@ export class Pool {
     return this.#set;
   }
 
+  /** Whether the endpoint is a member still. */
+  has(endpoint: Endpoint): boolean {
+    return this.#members.get(endpoint.slot) === endpoint;
+  }
+
   get scheduler(): Scheduler {
     return this.#scheduler;
   }
@@ -213,6 +218,16 @@ export class Pool {
     endpoint.end(outcome, latencyMs);
     this.#scheduler.onRelease?.(endpoint, outcome, latencyMs);
     if (this.#waiting.length > 0) this.#serveWaiting();
+  }
+
+  /** Of a connection that is relayed: the endpoint took it, and nothing is asked of it yet. `startedMs` is that of `acquire`. */
+  connected(endpoint: Endpoint, startedMs: number): void {
+    endpoint.answered(startedMs);
+  }
+
+  /** After `connected`: the client spoke first. `answered` with this `nowMs` follows. */
+  asked(endpoint: Endpoint, nowMs: number): void {
+    endpoint.asked(nowMs);
   }
 
   /** In place of `answered` and `release`: the attempt says nothing about the endpoint. */

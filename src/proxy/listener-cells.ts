@@ -27,6 +27,10 @@ export const REASONS = [
   'internal',
   'tls-handshake',
   'loop',
+  'idle-timeout',
+  'age',
+  'removed',
+  'proxy-protocol',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

@@ -94,9 +94,15 @@ export const routeMatch = z
       .record(z.string().min(1), value)
       .describe('by parameter name: a value, a list of values, or { present: true }')
       .prefault({}),
+    sni: oneOrMore(host)
+      .describe('of TCP: name or list of names a TLS client asks for; *.example.com stands for every name below')
+      .optional(),
+    alpn: oneOrMore(z.string().min(1).max(255))
+      .describe('of TCP: protocol or list of protocols of which a TLS client offers one')
+      .optional(),
   })
-  .transform(({ host = null, path = null, method = null, header, query }): RouteMatch => {
-    return { host, path, method, header, query };
+  .transform(({ host = null, path = null, method = null, sni = null, alpn = null, header, query }): RouteMatch => {
+    return { host, path, method, header, query, sni, alpn };
   });
 
 /** What a route asks of a request; null where it does not ask. */
@@ -108,6 +114,10 @@ export interface RouteMatch {
   /** By name in lower case. */
   readonly header: Readonly<Record<string, ValueMatch>>;
   readonly query: Readonly<Record<string, ValueMatch>>;
+  /** Of TCP routes: as `host`. */
+  readonly sni: readonly string[] | null;
+  /** Of TCP routes: ALPN names. */
+  readonly alpn: readonly string[] | null;
 }
 
 /** Schema of one entry of `routes:`. `middleware` is the catalog's schema of one stage. */
@@ -144,12 +154,13 @@ export interface RouteOptions {
 
 /** Host and path, `/` for everything; the method before them where the route asks for one. */
 export function defaultRouteName(match: RouteMatch): string {
+  if (match.sni !== null || match.alpn !== null) return [...(match.sni ?? ['*']), ...(match.alpn ?? [])].join(',');
   const place = `${match.host?.join(',') ?? ''}${match.path?.text ?? '/'}`;
   return match.method === null ? place : `${match.method.join(',')} ${place}`;
 }
 
 /** The route that `pool: NAME` of a listener is short for. */
 export function everythingTo(pool: string): RouteOptions {
-  const match: RouteMatch = { host: null, path: null, method: null, header: {}, query: {} };
+  const match: RouteMatch = { host: null, path: null, method: null, header: {}, query: {}, sni: null, alpn: null };
   return { name: defaultRouteName(match), match, pool, connect: false, middleware: [] };
 }

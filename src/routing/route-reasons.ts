@@ -19,7 +19,15 @@ export interface RouteReason {
   readonly because: string;
 }
 
-const ANYTHING: RouteOptions['match'] = { host: null, path: null, method: null, header: {}, query: {} };
+const ANYTHING: RouteOptions['match'] = {
+  host: null,
+  path: null,
+  method: null,
+  header: {},
+  query: {},
+  sni: null,
+  alpn: null,
+};
 
 export function matchHead(table: RouteTable, head: MatchedHead) {
   return table.match(head.bytes, head.hostStart, head.hostEnd, head.pathStart, head.pathEnd, head.method, head.values);

@@ -1,4 +1,5 @@
 import type { AccessRecord } from '../proxy/access-sink.ts';
+import type { SessionRecord } from '../proxy/session-record.ts';
 
 /** `.001` … `.999` without trailing zeros, '' for 0: formatting a fraction through Number costs 100 ns more, four times a line. */
 const FRACTIONS: readonly string[] = Array.from({ length: 1000 }, (_, thousandths) =>
@@ -32,13 +33,24 @@ export function formatAccessLine(x: AccessRecord, wallMs: number, withQuery: boo
   );
 }
 
+/** The same for a TCP connection or a UDP session: no method, path and status; `serverName` is there when a TLS client asked for one. */
+export function formatSessionLine(x: SessionRecord, wallMs: number): string {
+  const name = x.serverName === '' ? '' : `"serverName":${quote(x.serverName)},`;
+  return (
+    `{"time":"${timestamp(wallMs)}${place(x)}${x.endpointId === '' ? 'null' : `"${x.endpointId}"`},"client":"${x.clientAddress}",` +
+    `"protocol":"${x.protocol}",${name}"reason":${x.reason === '' ? 'null' : `"${x.reason}"`},` +
+    `"bytesIn":${x.bytesIn},"bytesOut":${x.bytesOut},"attempts":${x.attempts},"queue":${phase(x.queueMs)},` +
+    `"connect":${phase(x.connectMs)},"response":${phase(x.responseMs)},"total":${phase(x.totalMs)}}\n`
+  );
+}
+
 /** What stands between the time and the endpoint, for the route asked for last: a thread serves few routes, each many times in a row. */
 let placeListener = '';
 let placeRoute = '';
 let placePool = '';
 let placeText = placeOf('', '', '');
 
-function place(x: AccessRecord): string {
+function place(x: AccessRecord | SessionRecord): string {
   if (x.routeName !== placeRoute || x.poolName !== placePool || x.listenerName !== placeListener) {
     placeListener = x.listenerName;
     placeRoute = x.routeName;

@@ -1,6 +1,7 @@
 import type { AccessRecord, AccessSink } from '../proxy/access-sink.ts';
 import type { ListenerCells } from '../proxy/listener-cells.ts';
-import { formatAccessLine } from './access-line.ts';
+import type { SessionRecord, SessionSink } from '../proxy/session-record.ts';
+import { formatAccessLine, formatSessionLine } from './access-line.ts';
 
 /** Characters after which a batch is handed over at once. */
 const BATCH_LENGTH = 64 * 1024;
@@ -25,7 +26,7 @@ export interface AccessLogBufferOptions {
  * The worker's side of the access log, one per listener: lines are collected and handed over once per wheel tick or per 64 KiB. What main
  * has not acknowledged is bounded; past the bound a line is dropped and counted, without being formatted. Lengths are characters.
  */
-export class AccessLogBuffer implements AccessSink {
+export class AccessLogBuffer implements AccessSink, SessionSink {
   readonly #cells: ListenerCells;
   readonly #row: number;
   readonly #query: boolean;
@@ -53,11 +54,21 @@ export class AccessLogBuffer implements AccessSink {
   }
 
   record(exchange: AccessRecord): void {
-    if (this.#unacknowledged + this.#batch.length >= this.#limit) {
-      this.#cells.logDropped(this.#row, 1);
-      return;
-    }
-    this.#batch += formatAccessLine(exchange, this.#wallClock(), this.#query);
+    if (this.#hasRoom()) this.#add(formatAccessLine(exchange, this.#wallClock(), this.#query));
+  }
+
+  recordSession(session: SessionRecord): void {
+    if (this.#hasRoom()) this.#add(formatSessionLine(session, this.#wallClock()));
+  }
+
+  #hasRoom(): boolean {
+    if (this.#unacknowledged + this.#batch.length < this.#limit) return true;
+    this.#cells.logDropped(this.#row, 1);
+    return false;
+  }
+
+  #add(line: string): void {
+    this.#batch += line;
     this.#lines++;
     if (this.#batch.length >= this.#batchLength) this.flush();
   }

@@ -4,10 +4,11 @@ import { OUTCOME_WORDS, type Outcome } from '../endpoint/outcome.ts';
 import { PoolCounter, RETRY_REASONS } from '../endpoint/pool-words.ts';
 import { REASONS } from '../proxy/listener-cells.ts';
 import { METHOD_LABELS, type RouteCells, STATUS_LABELS } from '../routing/route-cells.ts';
+import { SESSION_OUTCOMES } from '../routing/session-status.ts';
 import { type EndpointSeries, OtherSeries, type OwnSeries } from './endpoint-series.ts';
 import type { EventCounts } from './event-counts.ts';
 import { familyHeader, formatLabels, formatNumber, sampleLine } from './exposition.ts';
-import type { LiveState } from './live-state.ts';
+import type { LiveRoute, LiveState } from './live-state.ts';
 
 /** `,le="…"} ` of each bucket. */
 const BUCKET_ENDS: readonly string[] = [...BUCKET_BOUNDS_SECONDS.map(String), '+Inf'].map((le) => `,le="${le}"} `);
@@ -91,16 +92,47 @@ function histogramLines(name: string, labels: string, bucket: (index: number) =>
 }
 
 function* routeFamilies(state: LiveState): Generator<string> {
-  const routes = routesByLabels(state);
+  const isHttp = new Set(state.listeners.flatMap(({ name, protocol }) => (protocol === 'http' ? [name] : [])));
+  yield* requestFamilies(routesByLabels(state.routes.filter(({ listener }) => isHttp.has(listener))));
+  yield* sessionFamilies(routesByLabels(state.routes.filter(({ listener }) => !isHttp.has(listener))));
+}
+
+type RoutesByLabels = ReadonlyMap<string, readonly RouteCells[]>;
+
+function* requestFamilies(routes: RoutesByLabels): Generator<string> {
   const requests = 'evenkeel_requests_total';
   yield familyHeader(requests, 'counter', 'Requests that ended, by what the client was answered.');
   for (const [labels, cells] of routes) yield requestLines(requests, labels, cells);
   const duration = 'evenkeel_request_duration_seconds';
   yield familyHeader(duration, 'histogram', 'Time from the arrival of a request to the last byte of its response.');
+  yield* durationLines(duration, routes);
+}
+
+/** TCP connections and UDP sessions. */
+function* sessionFamilies(routes: RoutesByLabels): Generator<string> {
+  if (routes.size === 0) return;
+  const sessions = 'evenkeel_sessions_total';
+  yield familyHeader(sessions, 'counter', 'TCP connections and UDP sessions that ended, by how.');
+  const other = METHOD_LABELS.indexOf('other');
+  for (const [labels, cells] of routes) {
+    let lines = '';
+    for (const [outcome, status] of SESSION_OUTCOMES) {
+      const at = STATUS_LABELS.indexOf(String(status));
+      const count = cells.reduce((total, one) => total + one.requests(other, at), 0);
+      lines += `${sessions}{${labels},outcome="${outcome}"} ${count}\n`;
+    }
+    yield lines;
+  }
+  const duration = 'evenkeel_session_duration_seconds';
+  yield familyHeader(duration, 'histogram', 'Time from the beginning of a TCP connection or UDP session to its end.');
+  yield* durationLines(duration, routes);
+}
+
+function* durationLines(name: string, routes: RoutesByLabels): Generator<string> {
   for (const [labels, cells] of routes) {
     const sum = (read: (one: RouteCells) => number) => cells.reduce((total, one) => total + read(one), 0);
     yield histogramLines(
-      duration,
+      name,
       labels,
       (i) => sum((one) => one.durationBucket(i)),
       sum((one) => one.durationSumMs),
@@ -109,9 +141,9 @@ function* routeFamilies(state: LiveState): Generator<string> {
 }
 
 /** Routes that would have the same labels are added: a series that is there twice makes a server refuse the whole scrape. */
-function routesByLabels(state: LiveState): Map<string, RouteCells[]> {
+function routesByLabels(list: readonly LiveRoute[]): Map<string, RouteCells[]> {
   const routes = new Map<string, RouteCells[]>();
-  for (const { listener, route, pool, cells } of state.routes) {
+  for (const { listener, route, pool, cells } of list) {
     const labels = formatLabels({ listener, route, pool });
     const found = routes.get(labels);
     if (found === undefined) routes.set(labels, [cells]);

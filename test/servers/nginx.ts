@@ -11,6 +11,8 @@ export interface NginxOptions {
   readonly port?: number;
   /** Time between a request's head and its answer. */
   readonly delayMs?: number;
+  /** Parameters of nginx's `listen` directive, e.g. `proxy_protocol`. */
+  readonly listen?: string;
   /** More `location` blocks, or other directives of nginx's `server` block. */
   readonly locations?: string;
   /** Directives for nginx's `http` block, e.g. `keepalive_timeout 1s;` */
@@ -93,7 +95,7 @@ http {
   ${temporaryPaths(directory)}
   ${options.http ?? ''}
   server {
-    listen 127.0.0.1:${port};
+    listen 127.0.0.1:${port} ${options.listen ?? ''};
     ${options.delayMs === undefined ? `location / { ${answer} }` : delayed(answer, options.delayMs)}
     ${options.locations ?? ''}
   }

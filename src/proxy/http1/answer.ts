@@ -55,6 +55,10 @@ const SENTENCES: Readonly<Record<Reason, string>> = {
   internal: 'an error happened here',
   'tls-handshake': 'no secure connection came about',
   loop: 'this request has been here before',
+  'idle-timeout': 'nothing was said for too long',
+  age: 'the connection was too old',
+  removed: 'the endpoint is gone',
+  'proxy-protocol': 'who forwards the connection did not say for whom',
 };
 
 export interface AnswerOptions {

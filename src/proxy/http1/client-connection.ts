@@ -3,14 +3,15 @@ import { WheelTimer } from '../../base/timer-wheel.ts';
 import { ChunkedReader, ChunkedStatus } from '../../wire/http1/chunked-reader.ts';
 import { type HeadLimits, HeadStatus, RequestHead, type ResponseHead } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
+import type { ProxyHeader } from '../../wire/proxy-protocol.ts';
 import type { Reason } from '../listener-cells.ts';
+import { clientAddressOf, prefaceFor } from '../proxied.ts';
 import type { Secured } from '../secured.ts';
 import { SocketReader } from '../socket-reader.ts';
 import { COPY_MAX, SocketWriter } from '../socket-writer.ts';
 import { formatAnswer } from './answer.ts';
 import { writeChunk, writeLastChunk } from './chunk-frame.ts';
 import type { Http1Engine, Http1Settings } from './engine.ts';
-import { plainAddress } from './forwarded-hops.ts';
 import type { HeaderEdits } from './header-edits.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import { BodyFraming, Persistence, writeResponseHead, writeTunnelHead } from './response-head.ts';
@@ -37,7 +38,11 @@ export class ClientConnection {
   readonly socket: Socket;
   /** Null in plain text. */
   readonly secured: Secured | null;
+  /** Who the balancer in front speaks for; null when it said nothing. */
+  readonly proxied: ProxyHeader | null;
   readonly peerAddress: string;
+  /** An upstream connection was opened that carries this client's requests alone. */
+  hasOwnUpstreams = false;
   readonly head: RequestHead;
   /** What holds for the request at hand. */
   settings: Http1Settings;
@@ -62,12 +67,13 @@ export class ClientConnection {
   /** The Host line that was last found to belong here. */
   #ownHost: Buffer = EMPTY;
 
-  constructor(socket: Socket, engine: Http1Engine, secured: Secured | null) {
+  constructor(socket: Socket, engine: Http1Engine, secured: Secured | null, proxied: ProxyHeader | null = null) {
     this.engine = engine;
     this.socket = socket;
     this.secured = secured;
     this.settings = engine.settings;
-    this.peerAddress = plainAddress(socket.remoteAddress ?? '');
+    this.proxied = proxied;
+    this.peerAddress = clientAddressOf(socket, proxied);
     this.trusted = isTrusted(engine.settings, this.peerAddress);
     this.head = new RequestHead(headLimits(engine.settings));
     this.#exchange = new Http1Exchange(this);
@@ -82,6 +88,14 @@ export class ClientConnection {
     socket.on('error', () => this.#onClose());
     socket.on('close', () => this.#onClose());
     this.#arm(this.settings.timeouts.head);
+  }
+
+  /** The PROXY protocol header for an upstream connection: from then on it is this client's alone. */
+  preface(version: 'v1' | 'v2'): Buffer {
+    this.hasOwnUpstreams = true;
+    const serverName = this.secured?.serverName ?? '';
+    const uniqueId = this.engine.context.uniqueIds.next();
+    return prefaceFor(version, this.secured?.transport ?? this.socket, this.proxied, { serverName, uniqueId });
   }
 
   /** Whether what this address says of its own client is believed. */
@@ -532,6 +546,7 @@ export class ClientConnection {
     if (this.#state === State.CLOSED) return;
     this.#state = State.CLOSED;
     this.engine.context.wheel.disarm(this.#timer);
+    if (this.hasOwnUpstreams) this.engine.context.upstreams.forgetOwner(this);
     this.engine.closed(this);
   }
 }

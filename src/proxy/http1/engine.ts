@@ -5,11 +5,13 @@ import type { Middleware } from '../../middleware/exchange.ts';
 import type { Pool } from '../../pool/pool.ts';
 import type { RouteCells } from '../../routing/route-cells.ts';
 import type { RouteTable } from '../../routing/route-table.ts';
+import type { ProxyHeader } from '../../wire/proxy-protocol.ts';
 import type { AccessSink } from '../access-sink.ts';
 import { ByteWriter } from '../byte-writer.ts';
 import type { ListenerCells } from '../listener-cells.ts';
 import type { Secured } from '../secured.ts';
 import type { Sockets } from '../sockets.ts';
+import type { UniqueIds } from '../unique-ids.ts';
 import { formatAnswer } from './answer.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { UpstreamConnections } from './upstream-connections.ts';
@@ -61,6 +63,7 @@ export interface EngineContext {
   readonly wheel: TimerWheel;
   readonly upstreams: UpstreamConnections;
   readonly sockets: Sockets;
+  readonly uniqueIds: UniqueIds;
 }
 
 /** What a refused connection may take to fetch its answer and leave. */
@@ -94,9 +97,9 @@ export class Http1Engine {
   }
 
   /** Takes an accepted socket; `secured` when it is a TLS one whose handshake is through. */
-  accept(socket: Socket, secured: Secured | null = null): void {
+  accept(socket: Socket, secured: Secured | null = null, proxied: ProxyHeader | null = null): void {
     this.cells.opened(this.context.row);
-    this.#connections.add(new ClientConnection(socket, this, secured));
+    this.#connections.add(new ClientConnection(socket, this, secured, proxied));
   }
 
   /** Answers 503 and closes: the listener is at a limit. */

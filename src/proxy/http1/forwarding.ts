@@ -176,9 +176,14 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
     this.#startedMs = nowMs;
     this.#sent = false;
     const isConnect = this.#client.head.method === Method.CONNECT;
-    const kept = this.#dialOnly || isConnect ? null : upstreams.take(endpoint, this.#repeatable());
+    const { proxyProtocol } = (this.#pool as Pool).options;
+    const kept = this.#dialOnly || isConnect ? null : this.#takeKept(endpoint, proxyProtocol !== null);
     const dialer = this.#dialer as UpstreamDialer;
-    const upstream = kept ?? upstreams.dial(endpoint, dialer);
+    const upstream =
+      kept ??
+      (proxyProtocol === null
+        ? upstreams.dial(endpoint, dialer)
+        : upstreams.dial(endpoint, dialer, this.#client, this.#client.preface(proxyProtocol)));
     this.#upstream = upstream;
     if (kept === null) {
       const limit = (this.#pool as Pool).options.timeouts.connect;
@@ -190,6 +195,13 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
       if (nowMs - kept.idleSinceMs > LOOK_FIRST_MS) setImmediate(() => this.#sendIfOpen(upstream));
       else this.#send(upstream);
     }
+  }
+
+  /** Where the endpoint was told who the client is, only that client's connections will do. */
+  #takeKept(endpoint: Endpoint, isOwn: boolean): UpstreamConnection | null {
+    const { upstreams } = this.#engine.context;
+    if (isOwn) return upstreams.takeOwn(endpoint, this.#repeatable(), this.#client);
+    return upstreams.take(endpoint, this.#repeatable());
   }
 
   /** Until now the connection was nobody's: bytes that came meanwhile (a late 408, say) have closed it and are no answer to this request. */

@@ -4,6 +4,7 @@ import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { ChunkedReader, ChunkedStatus } from '../../wire/http1/chunked-reader.ts';
 import { HeadStatus, ResponseHead } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
+import { isLocalError } from '../local-error.ts';
 import { MUCH, SocketReader } from '../socket-reader.ts';
 import { SocketWriter } from '../socket-writer.ts';
 import type { Sockets } from '../sockets.ts';
@@ -12,9 +13,6 @@ import type { UpstreamDialer } from './upstream-dialer.ts';
 /** How an upstream connection failed the exchange that uses it. */
 export const Failure = { CONNECT: 0, LOCAL: 1, RESET: 2, BAD_RESPONSE: 3 } as const;
 export type Failure = (typeof Failure)[keyof typeof Failure];
-
-/** Errors of our own machine (no descriptors, no ports left): they say nothing about the endpoint. */
-const LOCAL_ERRORS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 
 /** The exchange a connection works for. All calls are synchronous; after `onFailed` or `onResponseEnd` no call follows. */
 export interface UpstreamOwner {
@@ -50,6 +48,8 @@ const EMPTY = Buffer.alloc(0);
 export class UpstreamConnection {
   readonly endpoint: Endpoint;
   readonly dialer: UpstreamDialer;
+  /** The client connection whose requests alone it carries, because a PROXY protocol header names that client; null: anybody's. */
+  readonly client: object | null;
   readonly socket: Socket;
   /** Who holds bytes of a response asks here whether they may be taken. */
   readonly reader: SocketReader;
@@ -83,9 +83,12 @@ export class UpstreamConnection {
     dialer: UpstreamDialer,
     sockets: Sockets,
     onIdleEnd: (connection: UpstreamConnection) => void,
+    client: object | null,
+    preface: Buffer | null,
   ) {
+    this.client = client;
     this.reader = new SocketReader(sockets, (bytes) => this.#onData(bytes));
-    const { socket, transport } = dialer.dial(endpoint, this.reader);
+    const { socket, transport } = dialer.dial(endpoint, this.reader, preface);
     this.endpoint = endpoint;
     this.dialer = dialer;
     this.socket = socket;
@@ -301,7 +304,7 @@ export class UpstreamConnection {
     if (this.#phase === Phase.CLOSED) return;
     if (this.#owner === null) return this.#endIdle();
     if (this.connected) this.#fail(Failure.RESET);
-    else this.#fail(LOCAL_ERRORS.has(error.code ?? '') ? Failure.LOCAL : Failure.CONNECT);
+    else this.#fail(isLocalError(error) ? Failure.LOCAL : Failure.CONNECT);
   }
 
   #onClose(): void {

@@ -37,9 +37,31 @@ export class UpstreamConnections {
     return newest;
   }
 
-  /** Opens a connection; its owner hears `onConnected` or `onFailed`. Bytes written before that are sent when it is open. */
-  dial(endpoint: Endpoint, dialer: UpstreamDialer): UpstreamConnection {
-    return new UpstreamConnection(endpoint, dialer, this.#sockets, this.#onIdleEnd);
+  /** The idle connection to this endpoint that was opened for this client alone, or null. `repeatable` as above. */
+  takeOwn(endpoint: Endpoint, repeatable: boolean, client: object): UpstreamConnection | null {
+    const own = this.#idle.get(endpoint)?.findLast((connection) => connection.client === client);
+    if (own === undefined || (!repeatable && this.#clock.now() - own.idleSinceMs > FRESH_MS)) return null;
+    this.#drop(own);
+    return own;
+  }
+
+  /** A client left: what was opened for it alone goes, too. */
+  forgetOwner(client: object): void {
+    for (const stack of [...this.#idle.values()])
+      for (const connection of stack.filter((one) => one.client === client)) {
+        this.#drop(connection);
+        connection.destroy();
+      }
+  }
+
+  /** Opens a connection, with `preface` for `client` alone; its owner hears `onConnected` or `onFailed`. Bytes written before that are sent when it is open. */
+  dial(
+    endpoint: Endpoint,
+    dialer: UpstreamDialer,
+    client: object | null = null,
+    preface: Buffer | null = null,
+  ): UpstreamConnection {
+    return new UpstreamConnection(endpoint, dialer, this.#sockets, this.#onIdleEnd, client, preface);
   }
 
   /** Ends the idle connections that a dialer opened which is no more in use. */

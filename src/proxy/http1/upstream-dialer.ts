@@ -1,8 +1,7 @@
-import { connect, type Socket } from 'node:net';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext } from 'node:tls';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { type EndpointTls, identityOf, secureContextOf } from '../../endpoint/endpoint-tls.ts';
-import type { SocketReader } from '../socket-reader.ts';
 
 /** A connection that is being opened. */
 export interface Dialled {
@@ -11,14 +10,20 @@ export interface Dialled {
   readonly transport: Socket;
 }
 
+/** Who takes what a socket brings: by `onread` where we connect it ourselves, else by listening. */
+export interface DialReader {
+  readonly onread: OnReadOpts;
+  listen(socket: Socket): void;
+}
+
 /** How the connections to a pool's endpoints are opened. One per pool and worker; replaced when the pool's options for it change. */
 export interface UpstreamDialer {
   /** The socket's event that says it can be used. Nothing is sent before it where it is `secureConnect`: who is there is not known yet. */
   readonly readyEvent: 'connect' | 'secureConnect';
   /** Another has taken its place: its connections carry no further request. */
   retired: boolean;
-  /** `reader` gets what comes. */
-  dial(endpoint: Endpoint, reader: SocketReader): Dialled;
+  /** `reader` gets what comes. `preface`: bytes that go before everything else, TLS included; null for none. */
+  dial(endpoint: Endpoint, reader: DialReader, preface?: Buffer | null): Dialled;
 }
 
 /** Plain TCP. */
@@ -26,8 +31,9 @@ export class PlainDialer implements UpstreamDialer {
   readonly readyEvent = 'connect';
   retired = false;
 
-  dial({ spec: { host, port } }: Endpoint, { onread }: SocketReader): Dialled {
+  dial({ spec: { host, port } }: Endpoint, { onread }: DialReader, preface: Buffer | null = null): Dialled {
     const socket = connect({ host, port, noDelay: true, onread });
+    if (preface !== null) socket.write(preface);
     return { socket, transport: socket };
   }
 }
@@ -48,9 +54,10 @@ export class TlsDialer implements UpstreamDialer {
     this.#context = secureContextOf(tls);
   }
 
-  dial(endpoint: Endpoint, reader: SocketReader): Dialled {
+  dial(endpoint: Endpoint, reader: DialReader, preface: Buffer | null = null): Dialled {
     const { host, port } = endpoint.spec;
     const transport = connect({ host, port, noDelay: true });
+    if (preface !== null) transport.write(preface);
     const socket = connectTls({
       socket: transport,
       ...identityOf(endpoint.spec, this.#tls),

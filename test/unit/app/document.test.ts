@@ -303,15 +303,24 @@ describe('cross-checks', () => {
   });
 });
 
-describe('what this version does not serve', () => {
+describe('what a protocol cannot do', () => {
+  const udp = listeners.replace('pool:', 'protocol: udp, pool:');
+  const routed = (protocol: string, match: string) =>
+    listeners.replace(/pool: \w+/, `protocol: ${protocol}, routes: [{ match: ${match}, pool: web }]`) + pools;
+
   it.each([
-    ['listeners[0].protocol', listeners.replace('pool:', 'protocol: tcp, pool:') + pools],
-    ['listeners[0].protocol', listeners.replace('pool:', 'protocol: udp, pool:') + pools],
-    ['listeners[0].proxyProtocol', listeners.replace('pool:', 'proxyProtocol: { from: [10.0.0.0/8] }, pool:') + pools],
-    ['pools.web.proxyProtocol', listeners + pools.replace('endpoints', 'proxyProtocol: v2, endpoints')],
+    ['listeners[0].routes[0].match.sni', routed('http', '{ sni: a.test }')],
+    ['listeners[0].routes[0].match.path', routed('tcp', '{ path: /x }')],
+    ['listeners[0].routes[0].match.sni', routed('udp', '{ sni: a.test }')],
+    ['listeners[0].proxyProtocol', udp.replace('pool:', 'proxyProtocol: { from: [10.0.0.0/8] }, pool:') + pools],
   ])('is refused by name, not ignored: %s', (path, text) => {
-    expect(problems(text)).toEqual([expect.stringMatching(/ is not served by this version; /)]);
-    expect(problems(text)[0]).toContain(`  ${path}  `);
+    expect(problems(text)).toEqual([expect.stringContaining(`  ${path}  `)]);
+  });
+
+  it('and what it can is taken', () => {
+    expect(problems(udp + pools)).toEqual([]);
+    expect(problems(routed('tcp', '{ sni: [a.test, "*.b.test"], alpn: h2 }'))).toEqual([]);
+    expect(problems(listeners + pools.replace('endpoints', 'proxyProtocol: v2, maxAge: 1h, onRemoval: 30s, endpoints'))).toEqual([]);
   });
 });
 

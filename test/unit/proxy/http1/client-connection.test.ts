@@ -9,6 +9,7 @@ import { Http1Engine, type Http1Settings } from '../../../../src/proxy/http1/eng
 import { UpstreamConnections } from '../../../../src/proxy/http1/upstream-connections.ts';
 import { ListenerCells } from '../../../../src/proxy/listener-cells.ts';
 import { Sockets } from '../../../../src/proxy/sockets.ts';
+import { UniqueIds } from '../../../../src/proxy/unique-ids.ts';
 import { routeOptions } from '../../../../src/routing/options.ts';
 import { RouteCells } from '../../../../src/routing/route-cells.ts';
 import { RouteTable } from '../../../../src/routing/route-table.ts';
@@ -61,7 +62,8 @@ describe('a client connection', () => {
       },
     };
     const sockets = new Sockets(new TurnClock(clock));
-    const context = { row: 1, clock, wheel, sockets, upstreams: new UpstreamConnections(clock, wheel, sockets) };
+    const upstreams = new UpstreamConnections(clock, wheel, sockets);
+    const context = { row: 1, clock, wheel, sockets, upstreams, uniqueIds: new UniqueIds() };
     engine = new Http1Engine(settings, cells, context, null);
     server = createServer({ allowHalfOpen: true }, (socket) => {
       accepted.push(socket);

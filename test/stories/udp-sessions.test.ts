@@ -1,0 +1,164 @@
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { afterEach, describe, expect, it } from 'vitest';
+import { eventually } from '../helpers/eventually.ts';
+import { startProxy } from '../helpers/proxy.ts';
+
+const open = new Set<Socket>();
+
+function bound(onMessage: (bytes: Buffer, from: RemoteInfo, socket: Socket) => void, host = '127.0.0.1', port = 0) {
+  const socket = createSocket('udp4');
+  open.add(socket);
+  socket.on('error', () => {});
+  socket.on('message', (bytes, from) => onMessage(bytes, from, socket));
+  return new Promise<{ socket: Socket; address: string; port: number }>((resolve) =>
+    socket.bind(port, host, () => {
+      const { port } = socket.address();
+      resolve({ socket, port, address: `${host}:${port}` });
+    }),
+  );
+}
+
+/** Answers every datagram with its name and what it got. */
+const origin = (name: string) =>
+  bound((bytes, from, socket) => socket.send(`${name} ${bytes}`, from.port, from.address));
+
+/** A client with an address and port of its own, and what it heard from whom. */
+async function client() {
+  const heard: { text: string; from: string }[] = [];
+  const { socket } = await bound((bytes, { address, port }) =>
+    heard.push({ text: bytes.toString(), from: `${address}:${port}` }),
+  );
+  return {
+    heard,
+    async ask(port: number, text: string, host = '127.0.0.1') {
+      const before = heard.length;
+      socket.send(text, port, host);
+      await eventually(() => heard.length > before, { timeoutMs: 3_000 });
+      return heard.at(-1)!;
+    },
+    send: (port: number, text: string) => socket.send(text, port, '127.0.0.1'),
+  };
+}
+
+const dns = (endpoints: { address: string }[], udp: object = {}, pool: object = {}) => ({
+  listeners: [{ name: 'dns', bind: ['127.0.0.1:0'], protocol: 'udp', pool: 'dns', udp }],
+  pools: {
+    dns: { endpoints: endpoints.map(({ address }) => ({ address })), scheduler: 'weighted-round-robin', ...pool },
+  },
+  log: { access: 'stdout' },
+});
+
+describe('a UDP listener keeps sessions', () => {
+  afterEach(() => {
+    for (const socket of open) socket.close();
+    open.clear();
+  });
+
+  it('a client stays with its endpoint, and answers come from the address that was asked', async () => {
+    const origins = await Promise.all(['a', 'b'].map(origin));
+    await using proxy = await startProxy({ ...dns(origins), runtime: { workers: 2 } });
+    const port = proxy.port();
+    const names = new Set<string>();
+    for (let i = 0; i < 8; i++) {
+      const one = await client();
+      const { text, from } = await one.ask(port, 'x');
+      expect(from).toBe(`127.0.0.1:${port}`);
+      names.add(text);
+      for (let j = 0; j < 3; j++) expect((await one.ask(port, 'x')).text).toBe(text);
+    }
+    expect([...names].sort()).toEqual(['a x', 'b x']);
+    expect(await proxy.metric('evenkeel_connections_active', { listener: 'dns' })).toBe(8);
+  });
+
+  it('a session ends with its answer where one is expected, and is written and counted', async () => {
+    const one = await origin('a');
+    await using proxy = await startProxy(dns([one], { replies: 1 }));
+    const asker = await client();
+    for (let i = 0; i < 3; i++) await asker.ask(proxy.port(), `q${i}`);
+    await eventually(() => proxy.accessLines().length === 3);
+    expect(proxy.accessLines()[0]).toMatchObject({
+      listener: 'dns',
+      protocol: 'udp',
+      pool: 'dns',
+      endpoint: one.address,
+      client: '127.0.0.1',
+      reason: null,
+      bytesIn: 2,
+      bytesOut: 4,
+      attempts: 1,
+    });
+    await eventually(async () => (await proxy.metric('evenkeel_connections_active')) === 0);
+    expect(await proxy.metric('evenkeel_sessions_total', { outcome: 'ok' })).toBe(3);
+  });
+
+  it('each datagram may have an endpoint of its own', async () => {
+    const origins = await Promise.all(['a', 'b'].map(origin));
+    await using proxy = await startProxy(dns(origins, { replies: 1, per: 'packet' }));
+    const asker = await client();
+    const answers = [];
+    for (let i = 0; i < 4; i++) answers.push((await asker.ask(proxy.port(), 'x')).text);
+    expect(answers.sort()).toEqual(['a x', 'a x', 'b x', 'b x']);
+  });
+
+  it('an endpoint that refuses is a failure, and another one answers', async () => {
+    const gone = await origin('gone');
+    gone.socket.close();
+    open.delete(gone.socket);
+    const there = await origin('a');
+    await using proxy = await startProxy(dns([gone, there], {}, { ejection: { consecutiveFailures: 2 } }));
+    for (let i = 0; i < 6; i++) expect((await (await client()).ask(proxy.port(), 'x')).text).toBe('a x');
+    expect((await proxy.endpoint('dns', gone.address)).down).toEqual(['ejected']);
+    expect(await proxy.metric('evenkeel_retries_total', { pool: 'dns', reason: 'connect-failure' })).toBeGreaterThan(1);
+  });
+
+  it('an idle session ends, and its cap holds', async () => {
+    const one = await origin('a');
+    const { listeners, ...rest } = dns([one], { idle: '300ms' });
+    await using proxy = await startProxy({ listeners: [{ ...listeners[0], limits: { connections: 1 } }], ...rest });
+    const [first, second] = [await client(), await client()];
+    await first.ask(proxy.port(), 'x');
+    second.send(proxy.port(), 'y');
+    await eventually(async () => (await proxy.metric('evenkeel_rejected_total', { reason: 'connections' })) === 1);
+    expect(second.heard).toEqual([]);
+    await eventually(async () => (await proxy.metric('evenkeel_connections_active')) === 0);
+    expect((await second.ask(proxy.port(), 'z')).text).toBe('a z');
+  });
+
+  it('a port in use is refused at the start', async () => {
+    const busy = await origin('busy');
+    const document = dns([busy]);
+    document.listeners[0].bind = [busy.address];
+    await expect(startProxy(document)).rejects.toThrow(/address is in use/);
+  });
+
+  it('a drained endpoint, a reload and a restart of the worker lose no answer', async () => {
+    const origins = await Promise.all(['a', 'b'].map(origin));
+    await using proxy = await startProxy(dns(origins, { replies: 1 }));
+    let asked = 0;
+    let isOver = false;
+    const load = (async () => {
+      while (!isOver) {
+        await (await client()).ask(proxy.port(), 'x');
+        asked++;
+      }
+    })();
+    const more = (count: number) => {
+      const goal = asked + count;
+      return eventually(() => asked >= goal);
+    };
+    await more(20);
+    const path = `/api/v1/pools/dns/endpoints/${origins[0].address}`;
+    await proxy.api(path, { method: 'PATCH', body: { state: 'drain' } });
+    await more(20);
+    for (let i = 0; i < 4; i++) expect((await (await client()).ask(proxy.port(), 'x')).text).toBe('b x');
+    await proxy.write(dns([origins[0]], { replies: 1 }));
+    await proxy.api(path, { method: 'PATCH', body: { state: 'ready' } });
+    expect(await proxy.reload()).toBe('reloaded');
+    await more(20);
+    expect((await (await client()).ask(proxy.port(), 'x')).text).toBe('a x');
+    await proxy.api('/api/v1/workers/restart', { method: 'POST' });
+    await more(200);
+    isOver = true;
+    await load;
+  });
+});
