@@ -303,8 +303,7 @@ export class ControlPlane implements Control {
     for (const [i, row] of rows.entries())
       for (const place of places) {
         const at = this.#addresses;
-        if (place.transport === 'udp')
-          this.#workers.post(row, { kind: 'listen-udp', place, at: at.reserved(place) });
+        if (place.transport === 'udp') this.#workers.post(row, { kind: 'listen-udp', place, at: at.reserved(place) });
         else if (given.get(placeKey(place))! <= i)
           this.#workers.post(row, { kind: 'listen', ...place, socket: at.socket(place) });
       }

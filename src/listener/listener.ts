@@ -1,8 +1,8 @@
 import { type BoundSocket, createServer, type Server, type Socket } from 'node:net';
 import type { ListenerCells } from '../proxy/listener-cells.ts';
 import type { Secured } from '../proxy/secured.ts';
-import type { ClientCounts } from './client-counts.ts';
 import type { ProxyHeader } from '../wire/proxy-protocol.ts';
+import type { ClientCounts } from './client-counts.ts';
 import type { ProxyAcceptor } from './proxy-acceptor.ts';
 import type { TlsAcceptor } from './tls-acceptor.ts';
 

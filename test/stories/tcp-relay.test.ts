@@ -188,14 +188,12 @@ describe('a TCP listener carries bytes as they are', () => {
 
   it('writes one line for a connection and counts it', async () => {
     handle = echo;
-    const lines = proxy.accessLines().length;
     const ended = await proxy.metric('evenkeel_sessions_total', { outcome: 'ok', pool: 'redis' });
     const talk = new Talk(proxy.port());
     talk.socket.write('12345');
     await eventually(() => talk.text === '12345');
     talk.socket.end();
-    await eventually(() => proxy.accessLines().length === lines + 1);
-    const line = proxy.accessLines().at(-1)!;
+    const line = await eventually(() => proxy.accessLines().findLast(({ bytesIn }) => bytesIn === 5));
     expect(line).toMatchObject({
       listener: 'redis',
       route: '/',
@@ -210,7 +208,7 @@ describe('a TCP listener carries bytes as they are', () => {
     });
     for (const phase of ['queue', 'connect', 'response', 'total']) expect(line[phase]).toBeGreaterThanOrEqual(0);
     await eventually(
-      async () => (await proxy.metric('evenkeel_sessions_total', { outcome: 'ok', pool: 'redis' })) === ended + 1,
+      async () => (await proxy.metric('evenkeel_sessions_total', { outcome: 'ok', pool: 'redis' })) > ended,
     );
     expect(await proxy.metric('evenkeel_session_duration_seconds_count', { pool: 'redis' })).toBeGreaterThan(ended);
     expect(await proxy.metric('evenkeel_requests_total')).toBe(0);

@@ -320,7 +320,9 @@ describe('what a protocol cannot do', () => {
   it('and what it can is taken', () => {
     expect(problems(udp + pools)).toEqual([]);
     expect(problems(routed('tcp', '{ sni: [a.test, "*.b.test"], alpn: h2 }'))).toEqual([]);
-    expect(problems(listeners + pools.replace('endpoints', 'proxyProtocol: v2, maxAge: 1h, onRemoval: 30s, endpoints'))).toEqual([]);
+    expect(
+      problems(listeners + pools.replace('endpoints', 'proxyProtocol: v2, maxAge: 1h, onRemoval: 30s, endpoints')),
+    ).toEqual([]);
   });
 });
 
