@@ -113,7 +113,11 @@ async function sendPool(context: ApiContext, request: PoolRequest, reply: Fastif
   return sendInSlices(poolJson(pool, pool.endpoints, poolContext(context)), reply);
 }
 
-function changeEndpoint(context: ApiContext, request: EndpointRequest, reply: FastifyReply): FastifyReply {
+async function changeEndpoint(
+  context: ApiContext,
+  request: EndpointRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const { pool, endpoint } = request.params;
   const change = endpointChange.safeParse(request.body);
   if (!change.success) {
@@ -121,7 +125,7 @@ function changeEndpoint(context: ApiContext, request: EndpointRequest, reply: Fa
     sendError(reply, 400, 'bad-body', message);
     return reply;
   }
-  const result = context.control.setEndpoint(pool, endpoint, change.data);
+  const result = await context.control.setEndpoint(pool, endpoint, change.data);
   if (result === 'no-pool') return noPool(reply, pool);
   const live = findEndpoint(context, pool, endpoint);
   if (result === 'no-endpoint' || live === null) {

@@ -57,8 +57,11 @@ export type Explained = Explanation | { readonly fault: string };
 
 /** The acts an operator may do. The composition root provides it; called on main by the admin API, never concurrently with itself. */
 export interface Control {
-  /** In force for every request that is picked for after it returns. Survives registry pushes and reloads, not a restart. Never throws. */
-  setEndpoint(pool: string, endpoint: string, change: EndpointChange): SetEndpointResult;
+  /**
+   * In force at once; resolves when it is also in the process that this one succeeds, where that still drains. Survives registry pushes, reloads and upgrades,
+   * not a restart. Never rejects.
+   */
+  setEndpoint(pool: string, endpoint: string, change: EndpointChange): Promise<SetEndpointResult>;
   /** Says where a request would go and why. Changes nothing, sends nothing. */
   explain(question: Question): Explained;
   /** Reads the document again and puts it in force. Resolves with a refusal for whatever is wrong with the document (also a busy port). */

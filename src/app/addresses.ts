@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { promises as dns } from 'node:dns';
-import { BoundSocket, isIP } from 'node:net';
+import { BoundSocket, createServer, isIP, type Server } from 'node:net';
 import { OperationError } from '../base/errors.ts';
 import { formatHostPort, parseHostPort } from '../base/literals.ts';
 import type { Place } from './listener-set.ts';
@@ -8,6 +8,8 @@ import type { Place } from './listener-set.ts';
 /** Workers close an address that is given up within a second. */
 const OWN_WAIT_MS = 3000;
 const OWN_STEP_MS = 25;
+/** Connections that wait for a thread; no more outlast the way to it. */
+const BACKLOG = 511;
 
 /** One address of a listener, reserved. */
 export interface Reserved {
@@ -112,6 +114,13 @@ export class Addresses {
   reserved(place: Place): { readonly host: string; readonly port: number } {
     return this.#reserved.get(placeKey(place))!;
   }
+}
+
+/** Listens at once, for a thread that is not there yet: connections wait in its queue. It has to leave this thread before the turn of the loop ends. */
+export function listenFor(socket: BoundSocket, onError: (error: Error) => void): Server {
+  const server = createServer();
+  server.once('error', onError);
+  return server.listen(socket, BACKLOG);
 }
 
 /** An address is the same whichever listener names it, so that a listener may be renamed; port 0 is another one for each. */

@@ -56,6 +56,10 @@ export class CentreFollower {
   #timers: NodeJS.Timeout[] = [];
   #work: Promise<void> = Promise.resolve();
   #isReportFailing = false;
+  /** Nothing has been heard of the head since `follow`. */
+  #isFresh = true;
+  /** Another process has our name now. */
+  #hasLeft = false;
 
   constructor(options: CentreFollowerOptions) {
     this.#options = options;
@@ -139,19 +143,28 @@ export class CentreFollower {
     this.#turn(() => this.#report());
   }
 
-  /** Leaves the list of proxies. */
-  async close(): Promise<void> {
+  /** Another process follows the centre by this name: from now on nothing is applied, judged or reported here. */
+  leave(): void {
+    this.#hasLeft = true;
     this.#watch?.close();
+    this.#watch = null;
     for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  /** Leaves the list of proxies, unless another process has its place there. */
+  async close(): Promise<void> {
+    const isListed = this.#followed !== null && !this.#hasLeft;
+    this.leave();
     await this.#work;
     const { centre, name, patienceMs } = this.#options;
-    if (this.#followed !== null)
+    if (isListed)
       await withDeadline(centre.forget(name), Math.min(patienceMs, 2000), centre.store.address).catch(() => {});
     await centre.store.close();
   }
 
   #turn(act: () => Promise<void>): void {
-    this.#work = this.#work.then(act).catch((error: unknown) => {
+    const actUnlessLeft = () => (this.#hasLeft ? Promise.resolve() : act());
+    this.#work = this.#work.then(actUnlessLeft).catch((error: unknown) => {
       this.#followed?.log.error({ error: String(error) }, 'following the config centre failed');
     });
   }
@@ -179,11 +192,15 @@ export class CentreFollower {
     const isOnTrial = head.stage?.proxies.includes(this.name) === true;
     const key = isOnTrial ? (head.stage as { key: string }).key : head.key;
     if (!isOnTrial) this.#trial = null;
+    // A version that this process began with may be on trial: the process that tried it is gone.
+    if (isOnTrial && key === this.version.key && this.#isFresh) this.#trial = this.#beginTrial(head);
+    this.#isFresh = false;
     if (key === this.version.key || key === this.#refusedKey) return;
     const wanted = await this.#fetch(key);
     if (wanted === null) return;
     const trial = isOnTrial ? this.#beginTrial(head) : null;
     if (await this.#putInForce(wanted)) this.#trialBegan(wanted, head, trial);
+    else if (this.#hasLeft) return;
     else if (isOnTrial) await this.#options.centre.withdraw(key, this.name, this.#refused?.problems[0] ?? 'refused');
     await this.#report();
   }

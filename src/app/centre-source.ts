@@ -10,7 +10,7 @@ import { ProxyCentreActs } from './centre-acts.ts';
 import { CentreFollower } from './centre-follower.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { type LoadedDocument, readDocument, withFiles } from './document.ts';
-import type { DocumentSource, RunOptions } from './run.ts';
+import type { DocumentSource, Following, RunOptions } from './run.ts';
 import { TrafficTally } from './traffic-tally.ts';
 
 /** How long a start waits for the config centre before it goes on with what ran last. */
@@ -64,7 +64,7 @@ async function startFollower(follower: CentreFollower, reread: () => Promise<Loa
   return warnings;
 }
 
-function follow(follower: CentreFollower, plane: ControlPlane, log: Logger): { close(): Promise<void> } {
+function follow(follower: CentreFollower, plane: ControlPlane, log: Logger): Following {
   const stop = plane.events.listen(({ type }) => {
     if (type !== 'ready') return;
     stop();
@@ -76,6 +76,10 @@ function follow(follower: CentreFollower, plane: ControlPlane, log: Logger): { c
     });
   });
   return {
+    leave: () => {
+      stop();
+      follower.leave();
+    },
     close: () => {
       stop();
       return follower.close();

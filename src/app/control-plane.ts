@@ -36,6 +36,7 @@ import { judgePools } from './judge-live.ts';
 import { LentServers } from './lent-servers.ts';
 import { ListenerSet } from './listener-set.ts';
 import { MemoryLimit } from './memory-limit.ts';
+import type { ToWorker } from './messages.ts';
 import { connectionCeiling } from './open-files.ts';
 import { PoolSet } from './pool-set.ts';
 import type { Predecessor } from './predecessor.ts';
@@ -245,8 +246,13 @@ export class ControlPlane implements Control {
     const inheritance = (await predecessor?.inheritance()) ?? null;
     if (inheritance === null) this.#health.load();
     else this.#inherit(inheritance);
-    if (predecessor !== null)
-      predecessor.onEndpoint = (pool, endpoint, change) => void this.setEndpoint(pool, endpoint, change);
+    predecessor?.follow({
+      endpoint: (pool, endpoint, change) => {
+        this.#pools.followEndpoint(pool, endpoint, change);
+        void this.#upgrade?.tell(pool, endpoint, change);
+      },
+      active: (counts) => this.#pools.countElsewhere(counts),
+    });
     await this.#listeners.reserve(document.listeners);
     (await this.#access.prepare(document.log.access)).commit();
     this.#pools.configure(document.pools);
@@ -375,9 +381,18 @@ export class ControlPlane implements Control {
     this.#pools.sweep(this.#workers.isLate);
   }
 
-  setEndpoint(pool: string, endpoint: string, change: EndpointChange): SetEndpointResult {
-    this.#upgrade?.tell(pool, endpoint, change);
-    return this.#pools.setEndpoint(pool, endpoint, change);
+  async setEndpoint(pool: string, endpoint: string, change: EndpointChange): Promise<SetEndpointResult> {
+    const result = this.#pools.setEndpoint(pool, endpoint, change);
+    if (result !== 'done') return result;
+    await this.#upgrade?.tell(pool, endpoint, change);
+    await this.#options.predecessor?.tell(pool, endpoint, change);
+    return result;
+  }
+
+  /** The process that took over was asked for it. */
+  async #followEndpoint(pool: string, endpoint: string, change: EndpointChange): Promise<void> {
+    this.#pools.followEndpoint(pool, endpoint, change);
+    await this.#options.predecessor?.tell(pool, endpoint, change);
   }
 
   explain(question: Question): Explained {
@@ -419,6 +434,8 @@ export class ControlPlane implements Control {
       sources: this.#sources,
       admin: this.#admin,
       inheritance: () => this.#inheritance(),
+      active: () => this.#pools.active(),
+      setEndpoint: this.#followEndpoint.bind(this),
     };
     const upgrade = new Upgrade(parts, child);
     this.#upgrade = upgrade;
@@ -525,9 +542,14 @@ export class ControlPlane implements Control {
   }
 
   /** Ends a worker as a fault would, or blocks its loop: for tests of what follows. */
-  injectFault(worker: number, fault: { readonly kind: 'die' } | { readonly kind: 'stall'; readonly ms: number }): void {
+  injectFault(worker: number, fault: Extract<ToWorker, { kind: 'die' | 'hang' | 'stall' }>): void {
     const row = this.#workers.rowOf(worker);
     if (row !== null) this.#workers.post(row, fault);
+  }
+
+  /** Ends the thread that waits to step in. */
+  injectSpareFault(): void {
+    this.#workers.injectSpareFault();
   }
 
   /** Not ready, then no new connections, then none at all; at the deadline what is left is cut. Resolves when nothing runs any more. */
@@ -555,7 +577,9 @@ export class ControlPlane implements Control {
       this.#log.warn({ connections: this.#listeners.connections }, 'the drain deadline is over: cutting what is left');
       deadline.resolve();
     }, drain);
-    await Promise.race([done, deadline.promise]);
+    // What the process before this one says to our successor, it says through us.
+    const isAlone = this.#isSucceeded ? this.#options.predecessor?.gone : null;
+    await Promise.race([Promise.all([done, isAlone]), deadline.promise]);
     clearTimeout(timer);
     // Workers say when they have cut: a thread that is ended before closes its sockets with FIN, and a cut body would look whole.
     this.cut();

@@ -86,6 +86,8 @@ export type ToWorker =
   | { readonly kind: 'end' }
   /** Test hooks: end as if by a fault, or block the loop. */
   | { readonly kind: 'die' }
+  /** Calls what no terminate() interrupts. */
+  | { readonly kind: 'hang' }
   | { readonly kind: 'stall'; readonly ms: number };
 
 /** From a worker to main: rare happenings, and batches of access lines. */

@@ -10,7 +10,13 @@ import { SlotAllocator } from '../endpoint/slot-allocator.ts';
 import { selectAvailable } from '../health/availability.ts';
 import { ProbeGate } from '../health/probe-gate.ts';
 import { explainPool, type PoolExplanation } from '../pool/explanation.ts';
-import { type MemberEvent, Membership, type MembershipContext } from '../pool/membership.ts';
+import {
+  type AdminOverride,
+  changed,
+  type MemberEvent,
+  Membership,
+  type MembershipContext,
+} from '../pool/membership.ts';
 import type { PoolOptions } from '../pool/options.ts';
 import type { RememberedEndpoint } from '../pool/remembered.ts';
 import { RetryBudget } from '../pool/retry-budget.ts';
@@ -18,7 +24,7 @@ import type { HashKey } from '../scheduling/hash-key.ts';
 import type { EventLog } from '../telemetry/event-log.ts';
 import type { LivePool } from '../telemetry/live-state.ts';
 import type { ToWorker, WorkerPool } from './messages.ts';
-import type { Inheritance } from './upgrade-messages.ts';
+import type { ActiveCounts, Inheritance } from './upgrade-messages.ts';
 
 /** A panic is told when it has lasted this long: newcomers that wait for their first check make short ones. */
 const PANIC_TOLD_MS = 2000;
@@ -55,7 +61,8 @@ export class PoolSet {
   /** Pools that left the document and whose slots the workers have not all given back. */
   readonly #closing = new Set<Membership>();
   readonly #timer: NodeJS.Timeout;
-  #inherited: Inheritance['overrides'] = {};
+  #inherited: Record<string, Readonly<Record<string, AdminOverride>>> = {};
+  #elsewhere: ActiveCounts = {};
 
   /** `recall` tells what an earlier process knew of an endpoint. */
   constructor(
@@ -75,7 +82,7 @@ export class PoolSet {
 
   /** What operators had set in the process before this one, for the pools that are added from now on. */
   inherit(overrides: Inheritance['overrides']): void {
-    this.#inherited = overrides;
+    this.#inherited = { ...overrides };
   }
 
   /** What operators have set, by pool and endpoint. */
@@ -142,6 +149,36 @@ export class PoolSet {
     const state = membership.override(id)?.state ?? 'ready';
     this.#events.publish({ type: 'endpoint-set', pool, endpoint: id, state, weight: member.endpoint.weight });
     return 'done';
+  }
+
+  /** The same, of another process, which may know a pool or an endpoint that is not here yet: in force when it is. */
+  followEndpoint(pool: string, id: string, change: EndpointChange): void {
+    if (this.setEndpoint(pool, id, change) === 'done') return;
+    const here = this.#pools.get(pool);
+    if (here !== undefined) return void here.membership.foresee(id, change);
+    const known = this.#inherited[pool] ?? {};
+    this.#inherited[pool] = { ...known, [id]: changed(known[id], change) };
+  }
+
+  /** What is in flight, in the process before this one too. */
+  active(): ActiveCounts {
+    const counts: Record<string, Record<string, number>> = {};
+    for (const [name, { membership }] of this.#pools) {
+      const busy = [...membership.members].filter(([, { endpoint }]) => endpoint.active > 0);
+      if (busy.length > 0) counts[name] = Object.fromEntries(busy.map(([id, { endpoint }]) => [id, endpoint.active]));
+    }
+    return counts;
+  }
+
+  /** What is in flight in the process before this one. */
+  countElsewhere(counts: ActiveCounts): void {
+    const before = this.#elsewhere;
+    this.#elsewhere = counts;
+    for (const pool of new Set([...Object.keys(before), ...Object.keys(counts)])) {
+      const members = this.#pools.get(pool)?.membership.members;
+      for (const id of Object.keys({ ...before[pool], ...counts[pool] }))
+        members?.get(id)?.endpoint.countElsewhere(counts[pool]?.[id] ?? 0);
+    }
   }
 
   ejected({ pool, slot, cause, untilMs }: { pool: string; slot: number; cause: string; untilMs: number }): void {

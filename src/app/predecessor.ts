@@ -2,7 +2,9 @@ import type { Server, Socket } from 'node:net';
 import type { EndpointChange } from '../admin/control.ts';
 import { ConfigError, OperationError } from '../base/errors.ts';
 import type { RegistrySuccession } from '../discovery/registry.ts';
+import { within } from './reload.ts';
 import {
+  type ActiveCounts,
   type Inheritance,
   type ToPredecessor,
   type ToSuccessor,
@@ -10,26 +12,47 @@ import {
   UPGRADE_VARIABLE,
 } from './upgrade-messages.ts';
 
+/** What is asked for by the admin API comes to nothing there after so long. */
+const CHANGE_MS = 1000;
+
 type Answer = { readonly message: ToSuccessor; readonly server: Server | undefined };
+
+/** What the other process tells of itself, for as long as it lives. */
+export interface PredecessorSink {
+  /** An operator changed an endpoint there. */
+  endpoint(pool: string, endpoint: string, change: EndpointChange): void;
+  /** What is in flight there. Nothing when it has ended. */
+  active(counts: ActiveCounts): void;
+}
 
 /**
  * The process that started this one to take its place, as this one sees it. Asked on main, one thing after the other, while this process starts. When
- * it ends before this one is ready, this one ends too: nobody asked for a process without a supervisor.
+ * it ends before this one is ready, this one ends too: nobody asked for a process without a supervisor. Once this one is ready it drains, and the channel
+ * to it stays open: what is in flight there counts here, and operators' changes reach it.
  */
 export class Predecessor implements RegistrySuccession {
   readonly #channel: NodeJS.Process;
   #answer: (answer: Answer) => void = () => {};
   #onListener: (place: string, server: Server) => void = () => {};
   readonly #onRegistryClient = new Map<string, (socket: Socket) => void>();
-  /** An operator changed an endpoint there. */
-  onEndpoint: (pool: string, endpoint: string, change: EndpointChange) => void = () => {};
+  #sink: PredecessorSink | null = null;
+  /** Changes that came before there was a sink. */
+  #early: Extract<ToSuccessor, { kind: 'endpoint' }>[] = [];
   #isOver = false;
+  /** Changes that were told there, and how many of them are in force. */
+  #told = 0;
+  #inForce = 0;
+  readonly #waiting = new Set<() => void>();
+  readonly #gone = Promise.withResolvers<void>();
 
   constructor(channel: NodeJS.Process, onLost: () => void) {
     this.#channel = channel;
     channel.on('message', this.#take);
     channel.once('disconnect', () => {
       if (!this.#isOver) onLost();
+      this.#sink?.active({});
+      this.#gone.resolve();
+      for (const look of [...this.#waiting]) look();
     });
   }
 
@@ -38,6 +61,30 @@ export class Predecessor implements RegistrySuccession {
     const isMarked = channel.env[UPGRADE_VARIABLE] === '1';
     delete channel.env[UPGRADE_VARIABLE];
     return isMarked && channel.connected ? new Predecessor(channel, onLost) : null;
+  }
+
+  /** From now on `sink` hears everything, and what it has missed. */
+  follow(sink: PredecessorSink): void {
+    this.#sink = sink;
+    for (const { pool, endpoint, change } of this.#early.splice(0)) sink.endpoint(pool, endpoint, change);
+  }
+
+  /** Resolves when it has ended. */
+  get gone(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  /** An operator changes an endpoint here. Resolves when that is in force there too, and what is in flight there after it is known; at once where it has ended. */
+  tell(pool: string, endpoint: string, change: EndpointChange): Promise<void> {
+    const number = ++this.#told;
+    this.#send({ kind: 'endpoint', pool, endpoint, change, number });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const look = () => {
+      if (this.#inForce >= number || !this.#channel.connected) resolve();
+    };
+    this.#waiting.add(look);
+    look();
+    return within(promise, CHANGE_MS).finally(() => this.#waiting.delete(look));
   }
 
   async inheritance(): Promise<Inheritance> {
@@ -107,13 +154,15 @@ export class Predecessor implements RegistrySuccession {
       case 'listener':
         return this.#onListener(message.place, handle as Server);
       case 'endpoint':
-        return this.onEndpoint(message.pool, message.endpoint, message.change);
+        if (this.#sink === null) this.#early.push(message);
+        return this.#sink?.endpoint(message.pool, message.endpoint, message.change);
+      case 'active':
+        this.#sink?.active(message.active);
+        this.#inForce = message.number;
+        for (const look of [...this.#waiting]) look();
+        return;
       case 'registry-client':
         return this.#onRegistryClient.get(message.bind)?.(handle as Socket);
-      case 'go':
-        this.#channel.off('message', this.#take);
-        if (this.#channel.connected) this.#channel.disconnect!();
-        return;
       default:
         this.#answer({ message, server: handle as Server | undefined });
     }

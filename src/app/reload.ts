@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { OperationError } from '../base/errors.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { AccessTarget } from './access-target.ts';
-import type { Addresses } from './addresses.ts';
+import { type Addresses, listenFor } from './addresses.ts';
 import type { AdminDoor } from './admin-door.ts';
 import type { DocumentOptions, LoadedDocument } from './document.ts';
 import type { LentServers } from './lent-servers.ts';
@@ -166,18 +166,29 @@ class FreshSockets implements Prepared {
   }
 }
 
-/** Gives a thread a socket of its own on each address. One that cannot be had is said; the other threads accept there. */
+/**
+ * Gives a thread a socket of its own on each address. One that cannot be had is said; the other threads accept there. Where there is none, main listens
+ * before the thread is up, so that clients wait instead of being refused.
+ */
 export function sendSockets(
   { addresses, workers, log }: Pick<ReloadParts, 'addresses' | 'workers' | 'log'>,
   row: number,
   places: readonly Place[],
 ): void {
+  const isAlone = !workers.acceptElsewhere(row);
   for (const place of places) {
-    try {
-      if (place.transport === 'udp') workers.post(row, { kind: 'listen-udp', place, at: addresses.reserved(place) });
-      else workers.post(row, { kind: 'listen', ...place, socket: addresses.socket(place) });
-    } catch (error) {
+    const fail = (error: unknown) =>
       log.error({ ...place, row, error: (error as Error).message }, 'a worker cannot accept connections');
+    try {
+      if (place.transport === 'udp') {
+        workers.post(row, { kind: 'listen-udp', place, at: addresses.reserved(place) });
+        continue;
+      }
+      const socket = addresses.socket(place);
+      if (isAlone) workers.post(row, { kind: 'adopt', ...place, server: listenFor(socket, fail) });
+      else workers.post(row, { kind: 'listen', ...place, socket });
+    } catch (error) {
+      fail(error);
     }
   }
 }

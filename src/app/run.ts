@@ -40,7 +40,14 @@ export interface DocumentSource {
   /** Reads another text in its place, to judge it. Throws a ConfigError. */
   read(text: string): Promise<LoadedDocument>;
   /** Told of the running proxy; returns what ends the watching. */
-  follow(plane: ControlPlane, log: Logger): { close(): Promise<void> };
+  follow(plane: ControlPlane, log: Logger): Following;
+}
+
+/** What keeps a running proxy at its document. */
+export interface Following {
+  /** Another process has taken over: nothing is to reach this one any more. `close` comes later. */
+  leave(): void;
+  close(): Promise<void>;
 }
 
 /**
@@ -74,7 +81,10 @@ export async function runProxy(options: RunOptions): Promise<number> {
   const watching = source.follow(plane, log);
   const supervisor = new Supervisor({ environment: options.environment, log });
   const pidFile = new PidFile(document.document.runtime.pidFile ?? null, log);
-  const stop = plane.events.listen((event) => tellSupervisor(event, supervisor, pidFile));
+  const stop = plane.events.listen((event) => {
+    if (event.type === 'upgraded') watching.leave();
+    tellSupervisor(event, supervisor, pidFile);
+  });
   const status = await serve(plane, log, announce(plane), predecessor);
   stop();
   await supervisor.close();
@@ -152,7 +162,7 @@ function tellSupervisor(event: EvenkeelEvent, supervisor: Supervisor, pidFile: P
 }
 
 /** Reloads when the file changes, as long as the document in force says `runtime.watch`. */
-function watchDocument(plane: ControlPlane, file: string): { close(): Promise<void> } {
+function watchDocument(plane: ControlPlane, file: string): Following {
   let watcher: DocumentWatcher | null = null;
   const follow = ({ type }: { readonly type: string }) => {
     if (type !== 'ready' && type !== 'reloaded') return;
@@ -163,12 +173,11 @@ function watchDocument(plane: ControlPlane, file: string): { close(): Promise<vo
     void watcher?.start(version);
   };
   const stop = plane.events.listen(follow);
-  return {
-    async close() {
-      stop();
-      watcher?.close();
-    },
+  const leave = () => {
+    stop();
+    watcher?.close();
   };
+  return { leave, close: async () => leave() };
 }
 
 function announce(plane: ControlPlane) {
@@ -231,10 +240,11 @@ function endOrphan(): void {
   process.exit(Exit.FAILED);
 }
 
-/** Faults a parent process with an IPC channel may ask for: `{ fault: 'die' | 'stall', worker, ms }`. */
+/** Faults a parent process with an IPC channel may ask for: `{ fault: 'die' | 'hang' | 'stall' | 'spare', worker, ms }`. */
 function injectFault(plane: ControlPlane, message: unknown): void {
   const { fault, worker, ms } = message as { fault?: string; worker?: number; ms?: number };
-  if (fault === 'die') plane.injectFault(worker ?? 0, { kind: 'die' });
+  if (fault === 'spare') plane.injectSpareFault();
+  else if (fault === 'die' || fault === 'hang') plane.injectFault(worker ?? 0, { kind: fault });
   else if (fault === 'stall') plane.injectFault(worker ?? 0, { kind: 'stall', ms: ms ?? 1000 });
 }
 

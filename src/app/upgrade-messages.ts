@@ -9,6 +9,9 @@ export const UPGRADE_PROTOCOL = 1;
 /** Set to '1' in the environment of a process that is to take over from the one that starts it. */
 export const UPGRADE_VARIABLE = 'EVENKEEL_UPGRADE';
 
+/** Attempts in flight by pool and endpoint; one that has none is left out. */
+export type ActiveCounts = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
 /** What the old process knows and no file says. Plain JSON: both processes may be of different versions. */
 export interface Inheritance {
   /** Addresses of its listeners, by what the document calls them. */
@@ -30,7 +33,15 @@ export type ToPredecessor =
   | { readonly kind: 'take-registry'; readonly bind: string }
   | { readonly kind: 'take-listeners'; readonly places: readonly string[] }
   | { readonly kind: 'take-admin' }
-  /** It serves: the old one may go. */
+  /** An operator asked the new one for this. `number` counts these messages. */
+  | {
+      readonly kind: 'endpoint';
+      readonly pool: string;
+      readonly endpoint: string;
+      readonly change: EndpointChange;
+      readonly number: number;
+    }
+  /** It serves: the old one drains. The channel stays open until it has ended. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly message: string; readonly problems: readonly ConfigProblem[] };
 
@@ -46,9 +57,9 @@ export type ToSuccessor =
   /** * one of the servers of an address. */
   | { readonly kind: 'listener'; readonly place: string }
   | { readonly kind: 'all-listeners' }
-  /** What an operator set after the inheritance was told. */
+  /** An operator asked the old one for this after the inheritance was told. */
   | { readonly kind: 'endpoint'; readonly pool: string; readonly endpoint: string; readonly change: EndpointChange }
   /** * the server that listens there. */
   | { readonly kind: 'admin' }
-  /** Nothing more comes. */
-  | { readonly kind: 'go' };
+  /** What is under way while the old one drains, again and again; `number` is that of the last change it has carried out. */
+  | { readonly kind: 'active'; readonly active: ActiveCounts; readonly number: number };

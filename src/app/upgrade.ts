@@ -6,33 +6,52 @@ import { placeKey } from './addresses.ts';
 import type { AdminDoor } from './admin-door.ts';
 import type { LentServers } from './lent-servers.ts';
 import type { Sources } from './sources.ts';
-import { type Inheritance, type ToPredecessor, type ToSuccessor, UPGRADE_PROTOCOL } from './upgrade-messages.ts';
+import {
+  type ActiveCounts,
+  type Inheritance,
+  type ToPredecessor,
+  type ToSuccessor,
+  UPGRADE_PROTOCOL,
+} from './upgrade-messages.ts';
+
+/** How often the new process hears what is still under way here. */
+const COUNT_EVERY_MS = 500;
 
 export interface UpgradeParts {
   readonly lent: LentServers;
   readonly sources: Sources;
   readonly admin: AdminDoor;
   readonly inheritance: () => Inheritance;
+  /** What is in flight here. */
+  readonly active: () => ActiveCounts;
+  /** An operator asked the new process for this; resolves when it is in force. */
+  readonly setEndpoint: (pool: string, endpoint: string, change: EndpointChange) => Promise<void>;
 }
 
 /**
  * One attempt to have another process take this one's place, from the side of the old one. The new process asks, and is given: what we know, the registries
  * we serve, our listening servers, the admin API. All the time nothing here is given up; only when the new one says that it is ready is there no way back.
+ * From then on, for as long as this one drains, the new one hears what is under way here, and passes on what operators ask it for.
  */
 export class Upgrade {
   readonly #parts: UpgradeParts;
   readonly #child: ChildProcess;
   readonly #outcome = Promise.withResolvers<void>();
   #isSettled = false;
+  /** Listening servers are on their way. */
+  #isGiving = false;
   /** What the last message asked for. */
   #acting: Promise<void> = Promise.resolve();
+  /** Number of the last change that the new process passed on. */
+  #changed = 0;
 
   /** `child` was just started, with an IPC channel. */
   constructor(parts: UpgradeParts, child: ChildProcess) {
     this.#parts = parts;
     this.#child = child;
     child.on('message', (message: ToPredecessor) => {
-      this.#acting = this.#take(message);
+      if (message.kind === 'endpoint') void this.#change(message);
+      else this.#acting = this.#take(message);
     });
     child.once('error', (error) => this.#fail(new OperationError('upgrade', `the new process: ${error.message}`)));
     child.once('exit', (code, signal) => {
@@ -60,9 +79,13 @@ export class Upgrade {
     this.#letGo();
   }
 
-  /** An operator changed an endpoint meanwhile: the new process is to know. */
-  tell(pool: string, endpoint: string, change: EndpointChange): void {
+  /**
+   * An operator changed an endpoint here: the new process is to know. While both may have requests, resolves only when it is sure who answers what
+   * is in flight.
+   */
+  async tell(pool: string, endpoint: string, change: EndpointChange): Promise<void> {
     this.#send({ kind: 'endpoint', pool, endpoint, change });
+    if (this.#isGiving) await this.#outcome.promise.catch(() => {});
   }
 
   /** Ends the attempt, unless it has succeeded. */
@@ -89,17 +112,29 @@ export class Upgrade {
     await this.#parts.sources.takeBack();
   }
 
-  /** What is sent once more before `go` was on its way already: clients of a registry. */
   #letGo(): void {
     const { lent, sources, admin } = this.#parts;
     lent.close();
     sources.letGo();
     admin.leave();
-    this.#send({ kind: 'go' });
+    this.#tellActive();
+    const telling = setInterval(() => this.#tellActive(), COUNT_EVERY_MS).unref();
+    this.#child.once('disconnect', () => clearInterval(telling));
     this.#child.unref();
+    this.#child.channel?.unref();
   }
 
-  async #take(message: ToPredecessor): Promise<void> {
+  #tellActive(): void {
+    this.#send({ kind: 'active', active: this.#parts.active(), number: this.#changed });
+  }
+
+  async #change({ pool, endpoint, change, number }: Extract<ToPredecessor, { kind: 'endpoint' }>): Promise<void> {
+    await this.#parts.setEndpoint(pool, endpoint, change);
+    this.#changed = number;
+    this.#tellActive();
+  }
+
+  async #take(message: Exclude<ToPredecessor, { kind: 'endpoint' }>): Promise<void> {
     if (this.#isSettled) return;
     try {
       await this.#answer(message);
@@ -108,7 +143,7 @@ export class Upgrade {
     }
   }
 
-  async #answer(message: ToPredecessor): Promise<void> {
+  async #answer(message: Exclude<ToPredecessor, { kind: 'endpoint' }>): Promise<void> {
     switch (message.kind) {
       case 'hello':
         return this.#greet(message.protocol);
@@ -150,6 +185,7 @@ export class Upgrade {
 
   async #giveListeners(places: ReadonlySet<string>): Promise<void> {
     const { lent } = this.#parts;
+    this.#isGiving = true;
     await lent.borrow();
     if (this.#isSettled) return lent.giveBack();
     for (const { listener, bind, server } of lent.all) {

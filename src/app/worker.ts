@@ -1,3 +1,4 @@
+import { pbkdf2Sync } from 'node:crypto';
 import { getHeapStatistics } from 'node:v8';
 import { parentPort } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
@@ -71,6 +72,9 @@ port.on('message', (message: ToWorker) => {
       return plane.cut();
     case 'die':
       process.exit(70);
+      break;
+    case 'hang':
+      pbkdf2Sync('', '', 2 ** 31 - 1, 64, 'sha512');
       break;
     case 'stall': {
       const until = performance.now() + message.ms;

@@ -13,9 +13,13 @@ const STALL_MS = 1000;
 const LATE_MS = 500;
 /** No beat for this long: the worker is ended and replaced. */
 const HANG_MS = 10_000;
-/** A worker that dies before it has lived this long is replaced only after a pause that grows. */
-const SHORT_LIFE_MS = 5000;
+/** A worker that dies again and again before it has lived this long is replaced only after a pause that grows: a start takes some 100 ms of a core. */
+const SHORT_LIFE_MS = 1000;
 const MAX_PAUSE_MS = 5000;
+/** The same where nobody else accepts: a start that fails costs less than clients that are refused. */
+const MAX_PAUSE_ALONE_MS = 250;
+/** A spare that ends before it was needed is replaced after so long: what ended it may end the next one too. */
+const SPARE_PAUSE_MS = 1000;
 
 /** Predecessors that may still have connections to finish while their successors serve. */
 const MIN_PREDECESSORS = 8;
@@ -102,6 +106,16 @@ export class Workers {
   /** Rows of the threads that accept connections. */
   serving(): number[] {
     return this.#serving.flatMap((thread) => (thread === null ? [] : [thread.row]));
+  }
+
+  /** Whether a thread besides that of `row` has its listening sockets. */
+  acceptElsewhere(row: number): boolean {
+    return this.#serving.some((thread) => thread !== null && thread.row !== row && thread.state !== 'starting');
+  }
+
+  /** Ends the spare thread, for tests. */
+  injectSpareFault(): void {
+    this.#spare?.postMessage({ kind: 'die' } satisfies ToWorker);
   }
 
   workerOf(row: number): number {
@@ -246,13 +260,12 @@ export class Workers {
   #prepareSpare(): void {
     const spare = newThread();
     this.#spare = spare;
-    // One that ends before it was needed has a successor after a pause: what ended it may end the next one too.
     const again = () => {
       if (this.#spare !== spare) return;
       this.#spare = null;
       setTimeout(() => {
         if (this.#spare === null && !this.#ending) this.#prepareSpare();
-      }, MAX_PAUSE_MS).unref();
+      }, SPARE_PAUSE_MS).unref();
     };
     spare.once('exit', again);
     spare.once('error', again);
@@ -329,7 +342,8 @@ export class Workers {
     const livedMs = this.#context.clock.now() - startedMs;
     const shortLives = livedMs < SHORT_LIFE_MS ? before + 1 : 0;
     // The first death is answered at once; a worker that dies at every start must not take the whole machine.
-    const pauseMs = shortLives < 2 ? 0 : Math.min(MAX_PAUSE_MS, 100 * 2 ** shortLives);
+    const maxMs = this.acceptElsewhere(-1) ? MAX_PAUSE_MS : MAX_PAUSE_ALONE_MS;
+    const pauseMs = shortLives < 2 ? 0 : Math.min(maxMs, 100 * 2 ** shortLives);
     const again = () => {
       const isWanted = !this.#ending && worker < this.#serving.length && this.#serving[worker] === null;
       if (!isWanted) return;

@@ -114,13 +114,18 @@ export class Endpoint {
     this.#chunk.active[this.#cell]--;
   }
 
-  /** Attempts in flight, over all workers. */
+  /** Attempts in flight, over all workers and in the process that this one succeeds. */
   get active(): number {
     const cells = this.#chunk.active;
     const rows = this.#table.usedRows;
     let sum = 0;
     for (let row = 0, cell = this.#index; row < rows; row++, cell += CHUNK_SLOTS) sum += cells[cell];
     return sum;
+  }
+
+  /** So many attempts are in flight in the process that this one succeeds. Main says so: its own row has no other use for the cell. */
+  countElsewhere(active: number): void {
+    this.#chunk.active[this.#cell] = active;
   }
 
   /** Attempts in flight in this thread alone. */

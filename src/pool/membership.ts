@@ -29,6 +29,11 @@ export interface AdminOverride {
   weight: number | null;
 }
 
+/** What is set after a change. */
+export function changed(before: AdminOverride | undefined, change: Partial<AdminOverride>): AdminOverride {
+  return { state: 'ready', weight: null, ...before, ...change };
+}
+
 /** One endpoint of a pool as main knows it. */
 export interface Member {
   readonly endpoint: Endpoint;
@@ -188,9 +193,7 @@ export class Membership {
   setAdmin(id: string, change: Partial<AdminOverride>): Member | null {
     const member = this.#members.get(id);
     if (member === undefined) return null;
-    const override = { ...(this.#overrides.get(id) ?? { state: 'ready' as const, weight: null }), ...change };
-    if (override.state === 'ready' && override.weight === null) this.#overrides.delete(id);
-    else this.#overrides.set(id, override);
+    const override = this.foresee(id, change);
     this.#applyAdmin(id, member);
     const weight = override.weight ?? member.spec.weight;
     if (weight !== member.endpoint.weight) {
@@ -199,6 +202,14 @@ export class Membership {
     }
     this.words.bumpGeneration();
     return member;
+  }
+
+  /** The same for an endpoint that may come: in force when it does. Returns all that is set for it. */
+  foresee(id: string, change: Partial<AdminOverride>): AdminOverride {
+    const override = changed(this.#overrides.get(id), change);
+    if (override.state === 'ready' && override.weight === null) this.#overrides.delete(id);
+    else this.#overrides.set(id, override);
+    return override;
   }
 
   /** Everything a new worker must know. */

@@ -16,8 +16,8 @@ export interface World {
 /** Counts of what was done; a disturbance that failed stands there with its reason. */
 export type Done = Map<string, number>;
 
-/** Something that is done again and again until `isOver`. */
-export type Disturbance = (world: World, done: Done, isOver: () => boolean) => Promise<void>;
+/** Something that is done again and again until it is over: told how often it was done. */
+export type Disturbance = (world: World, done: Done, isOver: (what: string, done: number) => boolean) => Promise<void>;
 
 /** The documents that reloads go through; number `i` differs from its neighbours in something each time. */
 export function documentOf({ web, long, pair }: Omit<World, 'proxy'>, i: number, workers: number): object {
@@ -75,7 +75,7 @@ export function reloads(everyMs: number, workers: number): Disturbance {
 
 export function restarts(everyMs: number): Disturbance {
   return async (world, done, isOver) => {
-    while (!isOver()) {
+    while (!isOver('worker restarts', done.get('worker restarts') ?? 0)) {
       try {
         const { restarted } = await world.proxy.api('/api/v1/workers/restart', { method: 'POST' });
         count(done, 'worker restarts', restarted.length);
@@ -121,7 +121,7 @@ function setState({ proxy }: World, pool: string, { address }: ChaosOrigin, stat
 
 function repeat(everyMs: number, name: string, act: (world: World) => Promise<unknown>): Disturbance {
   return async (world, done, isOver) => {
-    while (!isOver()) {
+    while (!isOver(name, done.get(name) ?? 0)) {
       try {
         await act(world);
         count(done, name);

@@ -108,6 +108,16 @@ export async function runProcess(
   return { ...exit, stdout, stderr };
 }
 
+/** Whether no process has this number. */
+export function isGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** The absolute path of a program on PATH (or in `extra` folders); null when there is none. */
 export function findProgram(name: string, extra: readonly string[] = []): string | null {
   for (const folder of [...(process.env.PATH ?? '').split(delimiter), ...extra]) {

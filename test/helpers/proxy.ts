@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { eventually } from './eventually.ts';
 import { type Family, parseExposition } from './exposition-parser.ts';
-import { type RunningProcess, startProcess } from './processes.ts';
+import { isGone, type RunningProcess, startProcess } from './processes.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
@@ -55,8 +55,8 @@ export interface RunningProxy extends AsyncDisposable {
   events(type: string): Record<string, unknown>[];
   /** Lines of the access log; only with `log: { access: stdout }`. */
   accessLines(): Record<string, unknown>[];
-  /** Faults by the test hooks: `die` ends a worker, `stall` blocks it. */
-  fault(fault: 'die' | 'stall', worker: number, ms?: number): void;
+  /** Faults by the test hooks: `die` ends a worker, `stall` blocks it, `hang` for good, `spare` ends the thread that waits to step in. */
+  fault(fault: 'die' | 'hang' | 'stall' | 'spare', worker?: number, ms?: number): void;
   /** Resident memory in bytes. */
   memory(): Promise<number>;
   /** SIGTERM, then its exit status; -1 when it had to be killed after 10 s. */
@@ -114,6 +114,8 @@ async function endSuccessor(child: RunningProcess, pid: number): Promise<number>
     child.exited.then(() => true),
     new Promise<boolean>((resolve) => setTimeout(resolve, 10_000, false).unref()),
   ]);
+  // Whoever inherits it has still to reap it: until then its group is not empty.
+  if (isOver) await eventually(() => isGone(pid), { timeoutMs: 10_000 });
   await child.stop(0);
   return isOver ? 0 : -1;
 }

@@ -6,8 +6,9 @@ import { eventually } from '../helpers/eventually.ts';
 import { startLoad } from '../helpers/load.ts';
 import { OpenLoop } from '../helpers/open-loop.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
+import { isGone } from '../helpers/processes.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
-import { ask } from '../helpers/raw-client.ts';
+import { ask, rawClient, request } from '../helpers/raw-client.ts';
 import { type HeldPort, refusingPort } from '../helpers/refusing-port.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../helpers/temporary-directory.ts';
 
@@ -278,6 +279,35 @@ describe('a proxy whose document lives in a config centre', () => {
     expect(await answer(one)).toBe('blue');
     await eventually(async () => (await answer(one)) === 'green', { timeoutMs: 8000 });
     expect((await centre.current())?.head).toMatchObject({ number: 2, stage: null });
+  }, 60_000);
+
+  it('is upgraded: the new process has its name there and judges what is on trial; the old one, which drains, neither applies nor reports nor leaves', async () => {
+    const runtime = { workers: 1, drain: '20s', state: `${state.path}/run` };
+    await push(text(blue.address, { runtime }));
+    const proxy = await start();
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    blue.handler = async ({ target }, reply) => {
+      if (target === '/slow') await released;
+      reply.send(200, target === '/slow' ? 'late' : 'blue');
+    };
+    await using client = await rawClient(proxy.port());
+    client.write(request('GET', '/slow'));
+    await eventually(async () => (await proxy.endpoint('web', blue.address)).active === 1);
+    await push(text(green.address, { runtime }), { trial: { proxies: { names: ['p1'] }, trialMs: 3000 } });
+    await eventually(async () => (await answer(proxy)) === 'green');
+    await proxy.upgrade();
+    // The trial goes on in the new process, which alone can end it now.
+    await eventually(async () => (await centre.current())?.head.number === 2, { timeoutMs: 15_000 });
+    expect((await centre.current())?.head.stage).toBeNull();
+    const { id } = await push(text(green.address, { runtime, log: { access: 'off', level: 'warn' } }));
+    await eventually(async () => (await reportOf('p1'))?.id === id);
+    release();
+    expect((await client.response()).text).toBe('late');
+    await client.ended();
+    await eventually(() => proxy.events('upgraded').length === 1 && isGone(proxy.child.pid), { timeoutMs: 15_000 });
+    expect(await reportOf('p1')).toMatchObject({ id, refused: null });
+    expect(proxy.events('reload-refused')).toEqual([]);
+    blue.handler = (_, reply) => void reply.send(200, 'blue');
   }, 60_000);
 });
 

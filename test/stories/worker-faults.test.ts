@@ -1,6 +1,8 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../helpers/eventually.ts';
 import { startLoad } from '../helpers/load.ts';
+import { OpenLoop } from '../helpers/open-loop.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask, rawClient } from '../helpers/raw-client.ts';
@@ -11,14 +13,13 @@ describe('a worker that dies or hangs costs only what it held', () => {
 
   beforeAll(async () => {
     origin = await startOrigin({ name: 'fine' });
-    proxy = await startProxy(
-      {
-        runtime: { workers: 2 },
-        listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'web' }],
-        pools: { web: { endpoints: [{ address: origin.address }] } },
-      },
-      { faults: true },
-    );
+    proxy = await startProxy(document(2), { faults: true });
+  });
+
+  const document = (count: number) => ({
+    runtime: { workers: count },
+    listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'web' }],
+    pools: { web: { endpoints: [{ address: origin.address }] } },
   });
 
   afterAll(async () => {
@@ -109,4 +110,56 @@ describe('a worker that dies or hangs costs only what it held', () => {
     expect(proxy.events('ejected')).toEqual([]);
     await eventually(async () => (await proxy.metric('evenkeel_event_loop_lag_seconds', { worker: '0' })) > 1);
   });
+
+  it('a thread waits to step in; another does when it has, and when it died of itself', async () => {
+    for (const fault of ['die', 'spare'] as const) {
+      await eventually(() => threads().length === 3);
+      const before = threads();
+      proxy.fault(fault, 1);
+      await eventually(() => before.some((thread) => !threads().includes(thread)));
+      await eventually(() => threads().length === 3);
+    }
+    expect((await workers()).every(({ state }) => state === 'up')).toBe(true);
+  });
+
+  it('no client is refused while the only worker is replaced', async () => {
+    await proxy.write(document(1));
+    await proxy.reload();
+    await eventually(() => threads().length === 2, { timeoutMs: 15_000 });
+    const short = new OpenLoop(proxy.url, 200, 5_000, { connectionEach: true });
+    await eventually(() => short.sent > 20);
+    const deaths = proxy.events('worker-died').length;
+    proxy.fault('die', 0);
+    await eventually(() => proxy.events('worker-died').length > deaths);
+    // From here on main listens, although no thread is up: it has seen the death before it tells of it.
+    const { text } = await ask(proxy.port(), 'GET', '/');
+    expect(text).toBe('fine');
+    await eventually(async () => (await workers()).every(({ state }) => state === 'up'));
+    await short.stop();
+  });
+
+  it('one that cannot be ended at all does not keep the process: a second signal ends it within two seconds', async () => {
+    proxy.fault('hang', 0);
+    await eventually(() => proxy.events('worker-stalled').length === 2);
+    proxy.child.kill('SIGTERM');
+    await eventually(() => proxy.events('draining').length === 1);
+    proxy.child.kill('SIGTERM');
+    const sinceMs = performance.now();
+    expect((await proxy.child.exited).signal).toBe('SIGKILL');
+    expect(performance.now() - sinceMs).toBeLessThan(6_000);
+  });
+
+  /** Of the data plane, the spare one included. */
+  function threads(): string[] {
+    const tasks = `/proc/${proxy.pid}/task`;
+    return readdirSync(tasks).filter((task) => nameOf(`${tasks}/${task}`) === 'evenkeel-worker');
+  }
+
+  function nameOf(task: string): string {
+    try {
+      return readFileSync(`${task}/comm`, 'utf8').trim();
+    } catch {
+      return 'gone';
+    }
+  }
 });

@@ -11,6 +11,7 @@ import type {
   Explained,
   ReloadResult,
   RestartResult,
+  SetEndpointResult,
   UpgradeResult,
 } from '../../../src/admin/control.ts';
 import { AdminServer } from '../../../src/admin/server.ts';
@@ -41,7 +42,7 @@ class WorldControl implements Control {
     this.world = world;
   }
 
-  setEndpoint(poolName: string, id: string, change: EndpointChange) {
+  async setEndpoint(poolName: string, id: string, change: EndpointChange): Promise<SetEndpointResult> {
     const pool = this.world.state.pools.find(({ name }) => name === poolName);
     if (pool === undefined) return 'no-pool';
     const live = pool.endpoints.find(({ endpoint }) => endpoint.id === id);

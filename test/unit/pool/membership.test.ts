@@ -176,6 +176,11 @@ describe('the members of a pool on main', () => {
   it('keeps what an operator set through pushes, leaving and coming back', () => {
     membership.replace([spec(1), spec(2)]);
     expect(membership.setAdmin('10.0.0.1:1', { state: 'drain' })).toBeNull();
+    expect(membership.overrides).toEqual({});
+    membership.foresee(id(3), { state: 'drain', weight: 4 });
+    membership.replace([spec(1), spec(2), spec(3)]);
+    expect([member(3).endpoint.down, member(3).endpoint.weight]).toEqual([Down.ADMIN, 4]);
+    membership.replace([spec(1), spec(2)]);
     membership.setAdmin(id(1), { state: 'drain', weight: 9 });
     membership.replace([spec(1, { weight: 3 }), spec(2)]);
     expect([member(1).endpoint.down, member(1).endpoint.weight]).toEqual([Down.ADMIN, 9]);
