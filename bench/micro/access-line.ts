@@ -21,6 +21,7 @@ const plain = {
   bytesIn: 1480,
   bytesOut: 4096,
   attempts: 1,
+  hedge: '',
   queueMs: 0,
   connectMs: 0,
   responseMs: 0,

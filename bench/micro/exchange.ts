@@ -6,6 +6,7 @@ import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { z } from 'zod';
 import { systemClock } from '../../src/base/clock.ts';
+import { FineTimers } from '../../src/base/fine-timers.ts';
 import { systemRandom } from '../../src/base/random.ts';
 import { TimerWheel } from '../../src/base/timer-wheel.ts';
 import { TurnClock } from '../../src/base/turn-clock.ts';
@@ -157,7 +158,15 @@ const settings = {
   timeouts: { head: 15_000, body: 15_000, idle: 75_000, tunnel: 3_600_000 },
   limits: { head: 16_384, headers: 100, target: 8192, body: 0, bodyRate: 100, chunkExtensions: 4096, trailers: 16_384 },
 };
-const context = { row: ROW, clock, wheel, upstreams, sockets, uniqueIds: new UniqueIds() };
+const context = {
+  row: ROW,
+  clock,
+  wheel,
+  fine: new FineTimers(clock),
+  upstreams,
+  sockets,
+  uniqueIds: new UniqueIds(),
+};
 const engine = new Http1Engine(settings, new ListenerCells(ROWS), context, null);
 for (let i = 0; i < CONNECTIONS; i++) {
   const socket = new IdleSocket();

@@ -1,5 +1,6 @@
 import type { BoundSocket, Server, Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
+import { FineTimers } from '../base/fine-timers.ts';
 import { parseHostPort } from '../base/literals.ts';
 import type { Random } from '../base/random.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
@@ -66,6 +67,7 @@ export class DataPlane {
   readonly #table: SlotTable;
   readonly #wheel = new TimerWheel(TICK_MS);
   readonly #clock: TurnClock;
+  readonly #fine: FineTimers;
   readonly #sockets: Sockets;
   readonly #upstreams: UpstreamConnections;
   readonly #dialers: Dialers;
@@ -91,6 +93,7 @@ export class DataPlane {
     this.#row = options.row;
     this.#table = new SlotTable(options.rows, options.chunks);
     this.#clock = new TurnClock(options.clock);
+    this.#fine = new FineTimers(this.#clock);
     this.#sockets = new Sockets(this.#clock);
     this.#upstreams = new UpstreamConnections(this.#clock, this.#wheel, this.#sockets);
     this.#dialers = new Dialers(options.clock, (pool, endpoint, reason) =>
@@ -241,6 +244,7 @@ export class DataPlane {
       random: this.#options.random,
       wheel: this.#wheel,
       upstreams: this.#upstreams,
+      fine: this.#fine,
       sockets: this.#sockets,
       uniqueIds: this.#uniqueIds,
     };
@@ -410,6 +414,7 @@ export class DataPlane {
     clearInterval(this.#timer);
     this.#upstreams.close();
     this.datagrams.flush();
+    this.#fine.close();
     for (const { access } of this.#served.values()) access?.flush();
   }
 

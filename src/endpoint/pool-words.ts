@@ -7,8 +7,8 @@ const LAG_FROZEN = 3 * LINE;
 
 /** Counters a worker keeps for a pool, in its own row. */
 export const POOL_COUNTERS = 16;
-/** Indices of a row. Retries are counted by the reason of the retry, from RETRIES on. */
-export const PoolCounter = { REQUESTS: 0, PENDING: 1, RETRIES: 2 } as const;
+/** Indices of a row. Retries are counted by the reason of the retry from RETRIES on, hedges by their outcome from HEDGES on. */
+export const PoolCounter = { REQUESTS: 0, PENDING: 1, RETRIES: 2, HEDGES: 10 } as const;
 
 /** Why an attempt was followed by another; the `reason` label of `evenkeel_retries_total`. */
 export const RETRY_REASONS = [
@@ -21,7 +21,12 @@ export const RETRY_REASONS = [
   'stale-connection',
   'status',
 ] as const;
-if (PoolCounter.RETRIES + RETRY_REASONS.length > POOL_COUNTERS) throw new Error('pool counters overlap');
+
+/** What became of a second attempt beside a first that was slow, or why there was none; the `outcome` label of `evenkeel_hedges_total`. */
+export const HEDGE_OUTCOMES = ['won', 'lost', 'failed', 'abandoned', 'over-budget', 'no-endpoint'] as const;
+export type HedgeOutcome = (typeof HEDGE_OUTCOMES)[number];
+if (PoolCounter.RETRIES + RETRY_REASONS.length > PoolCounter.HEDGES) throw new Error('pool counters overlap');
+if (PoolCounter.HEDGES + HEDGE_OUTCOMES.length > POOL_COUNTERS) throw new Error('pool counters overlap');
 
 /** One retry, in the units of the retry budget. */
 export const RETRY_COST = 1000;

@@ -5,6 +5,7 @@ import { type StaticEndpoint, staticEndpoint } from '../discovery/static-endpoin
 import { type DampingOptions, dampingOptions } from '../health/damping.ts';
 import type { EjectionOptions } from '../health/ejection-options.ts';
 import { type AffinityOptions, affinityOptions } from './affinity.ts';
+import { type HedgingOptions, hedgingOptions } from './hedging.ts';
 import { RETRY_ON_WORDS } from './retry.ts';
 
 /** The schemas of the parts a pool is made of; app takes them from the catalogs. */
@@ -97,6 +98,9 @@ export function poolOptions(parts: PoolParts) {
         .describe('holds endpoints down that probes or registry take out and bring back too often')
         .prefault({}),
       retry: orOff(retry).describe('another attempt, on another endpoint').prefault({}),
+      hedging: orOff(hedgingOptions)
+        .describe('a second attempt beside one that is slow, of requests that may be sent twice and have no body')
+        .prefault('off'),
       timeouts: timeouts.describe('of the upstream side').prefault({}),
       limits: limits.describe('in the process, not per worker').prefault({}),
       slowStart: orOff(duration())
@@ -147,6 +151,7 @@ export interface PoolOptions {
   readonly ejection: EjectionOptions | null;
   readonly damping: DampingOptions | null;
   readonly retry: RetryOptions | null;
+  readonly hedging: HedgingOptions | null;
   readonly timeouts: z.output<typeof timeouts>;
   readonly limits: z.output<typeof limits>;
   /** 0 and null: full share at once. */

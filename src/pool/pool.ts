@@ -3,7 +3,13 @@ import { applyDelta, type EndpointDelta } from '../endpoint/delta.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import { type EndpointSet, Tried } from '../endpoint/endpoint-set.ts';
 import { Outcome } from '../endpoint/outcome.ts';
-import { POOL_COUNTERS, PoolCounter, type PoolWords } from '../endpoint/pool-words.ts';
+import {
+  HEDGE_OUTCOMES,
+  type HedgeOutcome,
+  POOL_COUNTERS,
+  PoolCounter,
+  type PoolWords,
+} from '../endpoint/pool-words.ts';
 import type { SlotTable } from '../endpoint/slots.ts';
 import { selectAvailable } from '../health/availability.ts';
 import { Ejection } from '../health/ejection.ts';
@@ -14,8 +20,9 @@ import type { HashKey } from '../scheduling/hash-key.ts';
 import type { Scheduler, SchedulerContext } from '../scheduling/scheduler.ts';
 import { Affinity } from './affinity.ts';
 import { type Decision, decisionOf } from './explanation.ts';
+import { Hedging } from './hedging.ts';
 import type { PoolOptions } from './options.ts';
-import { retryMask } from './retry.ts';
+import { retryDelayMs, retryMask } from './retry.ts';
 
 /** Why `acquire` returned null. */
 export const Refusal = { EMPTY: 0, FULL: 1 } as const;
@@ -51,6 +58,8 @@ export interface PoolContext extends SchedulerContext {
 
 /** Endpoints that are looked at for room before a linear search. */
 const FULL_PICKS = 4;
+/** Retries in the queue that are looked at in one go. */
+const RETRIES_AT_ONCE = 16;
 /** How often effective weights follow a slow start. */
 const SLOW_START_STEP_MS = 1000;
 
@@ -74,9 +83,13 @@ export class Pool {
   affinity: Affinity | null = null;
   /** `retry.on` as bits; 0 when retries are off. */
   retryOn = 0;
+  /** Null where no request is sent a second time for being slow. */
+  hedging: Hedging | null = null;
   readonly #context: PoolContext;
   readonly #members = new Map<number, Endpoint>();
   readonly #waiting = new Ring<PendingPlace>();
+  /** Those in the queue who failed somewhere: each may wait for another endpoint, so none may hold up who is behind it. */
+  readonly #waitingAgain = new Ring<PendingPlace>();
   /** Endpoints passed over by the search for one with room. */
   readonly #passed = new Tried();
   readonly #trials = new Trials();
@@ -102,6 +115,7 @@ export class Pool {
     this.#scheduler = schedulers.create(options.scheduler, context);
     this.#ejection = this.#makeEjection();
     this.affinity = this.#makeAffinity();
+    this.hedging = options.hedging === null ? null : new Hedging(options.hedging);
     this.#derive();
     this.#scheduler.update(this.#set);
   }
@@ -132,6 +146,8 @@ export class Pool {
       this.#scheduler = schedulers.create(options.scheduler, this.#context);
     }
     if (JSON.stringify(before.affinity) !== JSON.stringify(options.affinity)) this.affinity = this.#makeAffinity();
+    if (JSON.stringify(before.hedging) !== JSON.stringify(options.hedging))
+      this.hedging = options.hedging === null ? null : new Hedging(options.hedging);
     if (JSON.stringify(before.ejection) !== JSON.stringify(options.ejection)) this.#ejection = this.#makeEjection();
     this.#derive();
     if (options.slowStart === null) for (const endpoint of this.#set.all) endpoint.effectiveWeight = endpoint.weight;
@@ -199,9 +215,38 @@ export class Pool {
     return endpoint;
   }
 
+  /**
+   * Another endpoint for a request that waits too long for `slow`; null when there is none: never a full one, never while others wait for an
+   * endpoint or health is not believed, never past the budget. Counts why not. Only where `hedging` is not null.
+   */
+  acquireHedge(slow: Endpoint, hash: number, tried: Tried, nowMs: number): Endpoint | null {
+    if (this.words.generation !== this.#generation) this.#refilter();
+    const endpoint =
+      this.panic || this.words.counter(PoolCounter.PENDING) > 0 ? null : this.#pickBeside(slow, hash, tried, nowMs);
+    if (endpoint === null) this.countHedge('no-endpoint');
+    else if (!(this.hedging as Hedging).tryTake()) this.countHedge('over-budget');
+    else return this.#begin(endpoint, nowMs);
+    return null;
+  }
+
+  #pickBeside(slow: Endpoint, hash: number, tried: Tried, nowMs: number): Endpoint | null {
+    const passed = this.#passed;
+    passed.clear();
+    for (let i = 0; i < tried.size; i++) passed.add(tried.at(i));
+    passed.add(slow);
+    const endpoint = this.#scheduler.pick(hash, passed, nowMs);
+    if (endpoint === null || passed.has(endpoint)) return null;
+    return this.#activeLimit > 0 && endpoint.active >= this.#activeLimit ? null : endpoint;
+  }
+
+  countHedge(outcome: HedgeOutcome): void {
+    this.words.counters[this.#counterBase + PoolCounter.HEDGES + HEDGE_OUTCOMES.indexOf(outcome)]++;
+  }
+
   /** One request came to this pool; the retry budget grows with them. */
   countRequest(): void {
     this.words.counters[this.#counterBase + PoolCounter.REQUESTS]++;
+    if (this.hedging !== null) this.hedging.countRequest();
   }
 
   /** The attempt has a response head, or will never have one. Called once per acquire, before `release`. */
@@ -211,13 +256,14 @@ export class Pool {
     if (this.#trials.isHeld) this.#trials.end(endpoint, outcome, startedMs);
     this.#scheduler.onAnswer?.(endpoint, outcome, latencyMs, nowMs);
     this.#ejection?.onAnswer(endpoint, outcome, nowMs);
+    if (this.hedging !== null) this.hedging.observe(outcome, latencyMs);
   }
 
   /** The attempt is over. `latencyMs` is the time to its response head, or to its failure. */
   release(endpoint: Endpoint, outcome: Outcome, latencyMs: number): void {
     endpoint.end(outcome, latencyMs);
     this.#scheduler.onRelease?.(endpoint, outcome, latencyMs);
-    if (this.#waiting.length > 0) this.#serveWaiting();
+    if (this.isQueued) this.serveQueue();
   }
 
   /** Of a connection that is relayed: the endpoint took it, and nothing is asked of it yet. `startedMs` is that of `acquire`. */
@@ -234,7 +280,19 @@ export class Pool {
   cancel(endpoint: Endpoint, startedMs: number): void {
     endpoint.cancel(startedMs);
     if (this.#trials.isHeld) this.#trials.end(endpoint, Outcome.CLIENT_GONE, startedMs);
-    if (this.#waiting.length > 0) this.#serveWaiting();
+    if (this.isQueued) this.serveQueue();
+  }
+
+  /** In place of `answered` and `release`: the request was answered elsewhere first. Neither a failure nor a success; the scheduler learns how long it took at least. */
+  abandon(endpoint: Endpoint, startedMs: number, nowMs: number): void {
+    this.#scheduler.onAnswer?.(endpoint, Outcome.CLIENT_GONE, nowMs - startedMs, nowMs);
+    this.hedging?.observe(Outcome.CLIENT_GONE, nowMs - startedMs);
+    this.cancel(endpoint, startedMs);
+  }
+
+  /** How long retry number `retry`, from 1, waits where an endpoint was reached. */
+  retryDelayMs(retry: number): number {
+    return retryDelayMs(retry, this.#context.random);
   }
 
   /** Whether another attempt is within the budget; counts it when it is. `reason` is an index into RETRY_REASONS. */
@@ -248,12 +306,12 @@ export class Pool {
     this.words.counters[this.#counterBase + PoolCounter.RETRIES + reason]++;
   }
 
-  /** A place in the queue, or null when the queue is full or off. */
-  enqueue(waiter: PoolWaiter): PendingPlace | null {
+  /** A place in the queue, or null when the queue is full. `again`: it failed somewhere, and waits for an endpoint that it has not tried. */
+  enqueue(waiter: PoolWaiter, again = false): PendingPlace | null {
     const limit = this.options.limits.pending;
     if (limit !== null && this.words.counter(PoolCounter.PENDING) >= limit) return null;
     const place: PendingPlace = { waiter };
-    this.#waiting.push(place);
+    (again ? this.#waitingAgain : this.#waiting).push(place);
     this.words.counters[this.#counterBase + PoolCounter.PENDING]++;
     return place;
   }
@@ -267,7 +325,8 @@ export class Pool {
 
   /** Called at every wheel tick: whoever waits for a limit looks again, slow starts go on, endpoints that left are given back. */
   tick(nowMs: number): void {
-    if (this.#waiting.length > 0) this.#serveWaiting();
+    if (this.isQueued) this.serveQueue();
+    if (this.hedging !== null) this.hedging.tick(nowMs);
     if (this.#leaving.length > 0 && !this.#isChanging) this.#releaseGone();
     if (this.options.slowStart !== null && nowMs - this.#slowStartedMs >= SLOW_START_STEP_MS)
       this.#stepSlowStart(nowMs);
@@ -279,7 +338,19 @@ export class Pool {
     this.#ejection?.hold(nowMs);
   }
 
-  #serveWaiting(): void {
+  /** Whether anybody waits in this thread. */
+  get isQueued(): boolean {
+    return this.#waiting.length + this.#waitingAgain.length > 0;
+  }
+
+  /** Lets those who wait try again, in their order, before anybody who comes now. */
+  serveQueue(): void {
+    for (let left = Math.min(this.#waitingAgain.length, RETRIES_AT_ONCE); left > 0; left--) {
+      const place = this.#waitingAgain.shift() as PendingPlace;
+      if (place.waiter === null) continue;
+      if (place.waiter.onTurn()) this.leaveQueue(place);
+      else this.#waitingAgain.push(place);
+    }
     for (;;) {
       const place = this.#waiting.peek();
       if (place === undefined) return;

@@ -1,3 +1,4 @@
+import type { Random } from '../base/random.ts';
 import { Outcome } from '../endpoint/outcome.ts';
 import { RETRY_REASONS } from '../endpoint/pool-words.ts';
 
@@ -46,6 +47,20 @@ export function retryReason(bit: number): number {
 }
 
 export const STALE_CONNECTION = RETRY_REASONS.indexOf('stale-connection');
+
+/** Back-off before the first retry, doubled with each further one up to the cap (as Envoy). */
+const BACK_OFF_MS = 25;
+const BACK_OFF_MAX_MS = 250;
+
+/** Full jitter: anything from 0 to what retry number `retry`, from 1, waits at most. */
+export function retryDelayMs(retry: number, random: Random): number {
+  return random() * Math.min(BACK_OFF_MAX_MS, BACK_OFF_MS * (2 ** retry - 1));
+}
+
+/** An endpoint that says this with Retry-After is overloaded, and is not asked again. */
+export function saysLater(status: number): boolean {
+  return status === 503 || status === 429;
+}
 
 /**
  * The outcome of a response by its status: 5xx speaks against the endpoint, except 501 and 505, which speak of the request

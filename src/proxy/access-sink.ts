@@ -1,3 +1,4 @@
+import type { HedgeOutcome } from '../endpoint/pool-words.ts';
 import type { Reason } from './listener-cells.ts';
 
 /** What an engine tells of an exchange that ended. Read during the call only: the object is reused. Phases are ms, -1 where there was none. */
@@ -18,6 +19,8 @@ export interface AccessRecord {
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly attempts: number;
+  /** What became of a second attempt beside a slow first; '' when there was none. */
+  readonly hedge: HedgeOutcome | '';
   /** From arrival to the first attempt. */
   readonly queueMs: number;
   /** Dialling, in the last attempt; 0 on a connection that was open. */

@@ -18,7 +18,7 @@ let stampPrefix = '';
 
 /**
  * One access-log line, ended by a line feed: a JSON object with the fields of the contract, in its order. Called once per exchange in a
- * worker. Phases are ms with at most 3 decimals; `null` stands where there was no endpoint, no reason or no such phase; `traceId` is
+ * worker. Phases are ms with at most 3 decimals; `null` stands where there was no endpoint, no reason or no such phase; `hedge` and `traceId` are
  * there only when there is one. `wallMs` is the wall clock's ms since 1970, when the exchange ended.
  */
 export function formatAccessLine(x: AccessRecord, wallMs: number, withQuery: boolean): string {
@@ -29,6 +29,7 @@ export function formatAccessLine(x: AccessRecord, wallMs: number, withQuery: boo
     `"method":${quote(x.methodText)},"path":${quote(path)},"status":${x.status},"reason":${x.reason === '' ? 'null' : `"${x.reason}"`},` +
     `"bytesIn":${x.bytesIn},"bytesOut":${x.bytesOut},"attempts":${x.attempts},"queue":${phase(x.queueMs)},` +
     `"connect":${phase(x.connectMs)},"response":${phase(x.responseMs)},"total":${phase(x.totalMs)}` +
+    (x.hedge === '' ? '' : `,"hedge":"${x.hedge}"`) +
     (x.traceId === '' ? '}\n' : `,"traceId":"${x.traceId}"}\n`)
   );
 }

@@ -1,7 +1,7 @@
 import { BUCKET_BOUNDS_SECONDS, BUCKETS } from '../base/histogram.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import { OUTCOME_WORDS, type Outcome } from '../endpoint/outcome.ts';
-import { PoolCounter, RETRY_REASONS } from '../endpoint/pool-words.ts';
+import { HEDGE_OUTCOMES, PoolCounter, RETRY_REASONS } from '../endpoint/pool-words.ts';
 import { REASONS } from '../proxy/listener-cells.ts';
 import { METHOD_LABELS, type RouteCells, STATUS_LABELS } from '../routing/route-cells.ts';
 import { SESSION_OUTCOMES } from '../routing/session-status.ts';
@@ -196,6 +196,11 @@ function poolFamilies(state: LiveState): string {
     'counter',
     'Attempts beyond the first, by why there was another.',
   );
+  let hedges = familyHeader(
+    'evenkeel_hedges_total',
+    'counter',
+    'Second attempts beside slow first ones, by what became of them, or why there was none.',
+  );
   let pending = familyHeader('evenkeel_pool_pending', 'gauge', 'Requests that wait for an endpoint.');
   let ejected = familyHeader('evenkeel_pool_ejected', 'gauge', 'Endpoints ejected now.');
   let refused = familyHeader(
@@ -210,6 +215,10 @@ function poolFamilies(state: LiveState): string {
       const own = `${labels},reason="${RETRY_REASONS[reason]}"`;
       retries += sampleLine('evenkeel_retries_total', own, words.counter(PoolCounter.RETRIES + reason));
     }
+    for (let outcome = 0; outcome < HEDGE_OUTCOMES.length; outcome++) {
+      const own = `${labels},outcome="${HEDGE_OUTCOMES[outcome]}"`;
+      hedges += sampleLine('evenkeel_hedges_total', own, words.counter(PoolCounter.HEDGES + outcome));
+    }
     pending += sampleLine('evenkeel_pool_pending', labels, words.counter(PoolCounter.PENDING));
     ejected += sampleLine('evenkeel_pool_ejected', labels, words.ejected);
     refused += sampleLine(
@@ -219,7 +228,7 @@ function poolFamilies(state: LiveState): string {
     );
     panic += sampleLine('evenkeel_pool_panic', labels, isPanic ? 1 : 0);
   }
-  return retries + pending + ejected + refused + panic;
+  return retries + hedges + pending + ejected + refused + panic;
 }
 
 function ejections(counts: EventCounts): string {

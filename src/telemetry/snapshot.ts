@@ -1,7 +1,7 @@
 import { BUCKETS, bucketQuantile, FINE_BUCKETS, fineQuantile } from '../base/histogram.ts';
 import { Down, downWords } from '../endpoint/down.ts';
 import { isFailure, OUTCOME_WORDS, type Outcome } from '../endpoint/outcome.ts';
-import { PoolCounter, RETRY_REASONS } from '../endpoint/pool-words.ts';
+import { HEDGE_OUTCOMES, PoolCounter, RETRY_REASONS } from '../endpoint/pool-words.ts';
 import type { EjectionState } from '../pool/ejection-state.ts';
 import { REASONS } from '../proxy/listener-cells.ts';
 import { METHOD_LABELS, type RouteCells, STATUS_LABELS } from '../routing/route-cells.ts';
@@ -72,6 +72,7 @@ export interface PoolSummary extends Quantiles {
   readonly pending: number;
   readonly requests: number;
   readonly retries: Readonly<Record<string, number>>;
+  readonly hedges: Readonly<Record<string, number>>;
   readonly recent: Recent;
 }
 
@@ -135,6 +136,9 @@ export function poolSummary(pool: LivePool, routes: readonly LiveRoute[], recent
     ...quantiles((quantile) => fineQuantile(fine, quantile)),
     retries: Object.fromEntries(
       RETRY_REASONS.map((reason, index) => [reason, pool.words.counter(PoolCounter.RETRIES + index)]),
+    ),
+    hedges: Object.fromEntries(
+      HEDGE_OUTCOMES.map((outcome, index) => [outcome, pool.words.counter(PoolCounter.HEDGES + index)]),
     ),
     recent: roundRecent(recent.pool(pool.name)),
   };

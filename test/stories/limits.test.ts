@@ -88,6 +88,50 @@ describe('limits hold, and say so', () => {
     second.socket.destroy();
   });
 
+  it('a retry that waits for the one endpoint it has not tried does not hold up the queue behind it', async () => {
+    await using failing = await startOrigin((asked, reply) =>
+      asked.target === '/retried' ? void reply.send(503, 'no') : void reply.send(200, asked.target),
+    );
+    await using held = await startOrigin(() => {});
+    await using other = await startProxy({
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'two' }],
+      pools: {
+        two: {
+          endpoints: [{ address: failing.address }, { address: held.address }],
+          scheduler: 'first',
+          ejection: 'off',
+          limits: { active: 1, pendingTimeout: '5s' },
+        },
+      },
+    });
+    const open = async (target: string) => {
+      const client = await rawClient(other.port());
+      client.write(request('GET', target));
+      return client;
+    };
+    const pending = (count: number) => async () =>
+      (await other.metric('evenkeel_pool_pending', { pool: 'two' })) === count;
+    const first = failing.handler;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    failing.handler = async (asked, reply) => {
+      await promise;
+      await first(asked, reply);
+    };
+    // Both full, the retry's turn is next, and behind it one that any endpoint would do for.
+    const retried = await open('/retried');
+    await eventually(() => failing.requests.length === 1);
+    const silent = await open('/silent');
+    await eventually(() => held.requests.length === 1);
+    const behind = await open('/behind');
+    await eventually(pending(1));
+    resolve();
+    expect((await behind.response()).text).toBe('/behind');
+    await eventually(pending(1));
+    expect(retried.receivedBytes).toBe(0);
+    for (const client of [retried, silent, behind]) client.socket.destroy();
+    await eventually(pending(0));
+  });
+
   it('body: 413 by content-length, before the endpoint hears of it', async () => {
     release();
     const before = origin.requests.length;

@@ -23,10 +23,17 @@ describe('a request that failed is tried again, on another endpoint, when that i
       choosy: { endpoints: [goodAddress, { address: bad.address }], retry: { on: ['connect-failure'] } },
       slow: { endpoints: [goodAddress, { address: bad.address }], retry: { perTryTimeout: '200ms' } },
       off: { endpoints: [goodAddress, { address: bad.address }], retry: 'off' },
+      layered: { endpoints: [goodAddress, { address: bad.address }] },
+      later: { endpoints: [{ address: bad.address }, { address: dead.address }], retry: { attempts: 3 } },
     };
     proxy = await startProxy({
       log: { access: 'stdout' },
-      listeners: Object.keys(pools).map((name, i) => ({ name, bind: `127.0.0.${i + 1}:0`, pool: name })),
+      listeners: Object.keys(pools).map((name, i) => ({
+        name,
+        bind: `127.0.0.${i + 1}:0`,
+        trustForwarded: ['127.0.0.9/32'],
+        pool: name,
+      })),
       pools: Object.fromEntries(
         Object.entries(pools).map(([name, one]) => [
           name,
@@ -56,6 +63,8 @@ describe('a request that failed is tried again, on another endpoint, when that i
     choosy: '127.0.0.3',
     slow: '127.0.0.4',
     off: '127.0.0.5',
+    layered: '127.0.0.6',
+    later: '127.0.0.7',
   };
 
   /** Twice, so that at least one begins at the endpoint that fails. */
@@ -144,6 +153,60 @@ describe('a request that failed is tried again, on another endpoint, when that i
     expect([status, fields.get('retry-after'), fields.get('x-evenkeel-reason')]).toEqual([503, '7', undefined]);
     expect(['good', 'bad']).toContain(text);
     expect(good.requests.length + bad.requests.length).toBe(before + 2);
+  });
+
+  it('retries a POST whose client says by Idempotency-Key that it may', async () => {
+    bad.handler = (_, reply) => reply.reset();
+    for (let i = 0; i < 2; i++) {
+      await using client = await rawClient(proxy.port('failing'), { host: HOSTS.failing });
+      expect((await client.ask('POST', '/', ['idempotency-key: "1"'], 'pay')).text).toBe('good pay');
+    }
+  });
+
+  it('leaves retries to the evenkeel in front that is already at it, and hands its number on', async () => {
+    bad.handler = (_, reply) => void reply.send(503, 'no');
+    const retried = async (line: string, localAddress: string) => {
+      const texts = [];
+      for (let i = 0; i < 2; i++) {
+        await using client = await rawClient(proxy.port('layered'), { host: HOSTS.layered, localAddress });
+        texts.push((await client.ask('GET', '/layered', [line])).text);
+      }
+      return texts.sort();
+    };
+    expect(await retried('x-evenkeel-attempt: 2', '127.0.0.9')).toEqual(['good ', 'no']);
+    const { fields } = bad.requests.findLast(({ target }) => target === '/layered')!;
+    expect(fields.get('x-evenkeel-attempt')).toBe('2');
+    // The first attempt of a layer in front is retried here; nobody without trust switches retries off.
+    expect(await retried('x-evenkeel-attempt: 1', '127.0.0.9')).toEqual(['good ', 'good ']);
+    expect(await retried('x-evenkeel-attempt: 2', '127.0.0.1')).toEqual(['good ', 'good ']);
+  });
+
+  it('does not ask an endpoint again that said Retry-After, and says so when nobody else is left', async () => {
+    bad.handler = (_, reply) => void reply.send(503, 'no', ['retry-after: 7']);
+    const before = bad.requests.length;
+    const answers = [];
+    for (let i = 0; i < 2; i++) {
+      await using client = await rawClient(proxy.port('later'), { host: HOSTS.later });
+      const { status, fields } = await client.ask('GET', '/');
+      answers.push([status, fields.get('retry-after'), fields.get('x-evenkeel-reason')]);
+    }
+    // One began at the refusing port and was passed the only answer there is; one was told to come later by all that are left.
+    expect(answers).toContainEqual([503, '7', 'limit']);
+    expect(answers.every(([status, seconds]) => status === 503 && seconds === '7')).toBe(true);
+    expect(bad.requests.length).toBe(before + 2);
+  });
+
+  it('backs off before it asks the same endpoint again', async () => {
+    const lone = await startOrigin();
+    let asked = 0;
+    lone.handler = (_, reply) => (++asked === 1 ? reply.reset() : void reply.send(200, 'well'));
+    await using other = await startProxy({
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'lone' }],
+      pools: { lone: { endpoints: [{ address: lone.address }] } },
+    });
+    expect((await ask(other.port(), 'GET', '/')).text).toBe('well');
+    expect(asked).toBe(2);
+    await lone.close();
   });
 
   it('does not retry what `retry.on` does not name, nothing with `retry: off`', async () => {

@@ -80,7 +80,11 @@ export function formatAnswer(options: AnswerOptions): Buffer {
   if (options.headers?.['content-type'] === undefined) head += 'content-type: text/plain; charset=utf-8\r\n';
   head += `content-length: ${bytes.length}\r\n`;
   if (reason !== null) head += `x-evenkeel-reason: ${reason}\r\n`;
-  if (status === 503 && (reason === 'limit' || reason === 'pending-timeout' || reason === 'connections'))
+  if (
+    options.headers?.['retry-after'] === undefined &&
+    status === 503 &&
+    (reason === 'limit' || reason === 'pending-timeout' || reason === 'connections')
+  )
     head += 'retry-after: 1\r\n';
   for (const [name, value] of Object.entries(options.headers ?? {})) head += `${name}: ${value}\r\n`;
   if (options.close) head += 'connection: close\r\n';

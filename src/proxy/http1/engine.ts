@@ -1,5 +1,6 @@
 import type { BlockList, Socket } from 'node:net';
 import type { Clock } from '../../base/clock.ts';
+import type { FineTimers } from '../../base/fine-timers.ts';
 import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Middleware } from '../../middleware/exchange.ts';
 import type { Pool } from '../../pool/pool.ts';
@@ -61,6 +62,7 @@ export interface EngineContext {
   readonly row: number;
   readonly clock: Clock;
   readonly wheel: TimerWheel;
+  readonly fine: FineTimers;
   readonly upstreams: UpstreamConnections;
   readonly sockets: Sockets;
   readonly uniqueIds: UniqueIds;

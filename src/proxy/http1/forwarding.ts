@@ -1,51 +1,59 @@
+import { FineTimer } from '../../base/fine-timers.ts';
 import { WheelTimer } from '../../base/timer-wheel.ts';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { Tried } from '../../endpoint/endpoint-set.ts';
 import { Outcome } from '../../endpoint/outcome.ts';
+import type { HedgeOutcome } from '../../endpoint/pool-words.ts';
 import type { Affinity } from '../../pool/affinity.ts';
 import { type PendingPlace, type Pool, type PoolWaiter, Refusal } from '../../pool/pool.ts';
-import { outcomeOfStatus, RetryOn, retryBitOfStatus, retryReason, STALE_CONNECTION } from '../../pool/retry.ts';
+import { RetryOn, retryBitOfStatus, retryReason, STALE_CONNECTION, saysLater } from '../../pool/retry.ts';
 import { Field } from '../../wire/http1/field.ts';
 import type { ResponseHead } from '../../wire/http1/head-reader.ts';
 import { isIdempotent, Method } from '../../wire/http1/method.ts';
 import type { Reason } from '../listener-cells.ts';
+import { Attempt } from './attempt.ts';
 import type { ClientConnection } from './client-connection.ts';
 import type { Http1Engine } from './engine.ts';
 import type { Http1Exchange } from './http1-exchange.ts';
 import { REPLAY_MAX, RequestBody } from './request-body.ts';
 import { hashOfRequest } from './request-hash.ts';
-import { writeRequestHead } from './request-head.ts';
-import { NO_BYTES } from './request-view.ts';
-import { Failure, type UpstreamConnection, type UpstreamOwner } from './upstream-connection.ts';
 import type { UpstreamDialer } from './upstream-dialer.ts';
 
-/** What the attempt timer waits for. */
-const Wait = { NONE: 0, CONNECT: 1, RESPONSE: 2, BETWEEN: 3, PENDING: 4 } as const;
-type Wait = (typeof Wait)[keyof typeof Wait];
-
-/** A connection idle for longer than this waits one turn before it is used, so that its end is noticed if it came meanwhile. */
-const LOOK_FIRST_MS = 1000;
-
 /**
- * The attempts of one exchange: takes endpoints, sends the request, hands the response to the client, tries again by one rule. One per client
- * connection, used again for every request. Tells the exchange when it is over, by `fail` or `end`.
+ * Has one exchange served by an endpoint: takes endpoints, begins attempts, and decides by one rule what follows when one fails or is slow. Two run
+ * at once only as a hedge: the first answer counts, the other attempt is cancelled. One per client connection, used again for every request. Tells
+ * the exchange when it is over, by `fail` or `end`; attempts do so once they carry the response.
  */
-export class Forwarding implements UpstreamOwner, PoolWaiter {
+export class Forwarding implements PoolWaiter {
   attempts = 0;
-  endpointId = '';
-  /** Phases in ms, -1 where there was none: see AccessRecord. */
+  /** From arrival to the first attempt in ms, -1 where there was none. */
   queueMs = -1;
-  connectMs = -1;
-  responseMs = -1;
+  /** What became of the second attempt; '' where none was made. */
+  hedge: HedgeOutcome | '' = '';
   /** The response head went to the client. */
   responded = false;
+  isTunnel = false;
+  /** The client asks for another protocol. */
+  upgrade = false;
+  /** A kept connection had died under this request: the next attempts dial. */
+  dialOnly = false;
+  /** When the whole request had come; 0 before that. */
+  requestDoneMs = 0;
+  readonly body = new RequestBody();
   readonly #exchange: Http1Exchange;
   readonly #client: ClientConnection;
   readonly #engine: Http1Engine;
   readonly #tried = new Tried();
-  readonly #body = new RequestBody();
-  readonly #attemptTimer: WheelTimer;
   readonly #requestTimer: WheelTimer;
+  readonly #pendingTimer: WheelTimer;
+  readonly #first: Attempt;
+  /** The hedge; made when a pool first wants one. */
+  #second: Attempt | null = null;
+  /** The attempt that carries the response, or was begun last. */
+  #current: Attempt;
+  /** Waits for the hedge, or out a back-off. */
+  #fineTimer: FineTimer | null = null;
+  #isBackingOff = false;
   #pool: Pool | null = null;
   /** What the pool's scheduler hashes on, 0 when it does not or the request has no such thing. */
   #hash = 0;
@@ -53,94 +61,119 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
   #bound: Endpoint | null = null;
   #dialer: UpstreamDialer | null = null;
   #place: PendingPlace | null = null;
-  #upstream: UpstreamConnection | null = null;
-  #endpoint: Endpoint | null = null;
-  /** The head of the present attempt was written. */
-  #sent = false;
-  #upgrade = false;
-  #tunnel = false;
-  /** A kept connection had died under this request: the next attempts dial. */
-  #dialOnly = false;
-  /** Attempts that do not count, because a kept connection had died. */
+  #hasBody = false;
+  /** Attempts that do not count: a kept connection had died, or it was a hedge. */
   #freeAttempts = 0;
-  #wait: Wait = Wait.NONE;
-  #startedMs = 0;
-  #requestDoneMs = 0;
-  #touchedMs = 0;
-  #outcome: Outcome = Outcome.OK;
   #failStatus = 502;
   #failReason: Reason = 'no-endpoint';
+  /** What an endpoint that is not asked again said in Retry-After, in seconds; -1 when none did. */
+  #retryAfterS = -1;
 
   constructor(exchange: Http1Exchange, client: ClientConnection) {
     this.#exchange = exchange;
     this.#client = client;
     this.#engine = client.engine;
-    this.#attemptTimer = new WheelTimer(() => this.#onAttemptTimer());
+    this.#first = new Attempt(this, exchange, client);
+    this.#current = this.#first;
     this.#requestTimer = new WheelTimer(() => this.#onRequestTimer());
+    this.#pendingTimer = new WheelTimer(() => this.#onPendingTimer());
   }
 
-  /** Whether the exchange became a tunnel. */
-  get isTunnel(): boolean {
-    return this.#tunnel;
+  /** `address:port` of the attempt that counts, or of the last one; '' before the first. */
+  get endpointId(): string {
+    return this.#current.endpoint?.id ?? '';
+  }
+
+  get connectMs(): number {
+    return this.#current.connectMs;
+  }
+
+  get responseMs(): number {
+    return this.#current.responseMs;
+  }
+
+  /** Between `start` and `reset`. */
+  get pool(): Pool {
+    return this.#pool as Pool;
+  }
+
+  get dialer(): UpstreamDialer {
+    return this.#dialer as UpstreamDialer;
+  }
+
+  /** Whether the request may be sent twice (RFC 9110 §9.2.2, or its client says so by Idempotency-Key) and can be. */
+  get isRepeatable(): boolean {
+    if (!this.body.replayable) return false;
+    return isIdempotent(this.#client.head.method) || this.#exchange.hasIdempotencyKey;
   }
 
   // --- the request's body --------------------------------------------------------------------------------------------------------
 
   /** A request begins; its body may come before `start` is called. `complete`: there is none. */
   expectBody(complete: boolean, chunked: boolean): void {
-    this.#body.begin(complete, chunked);
-    this.#requestDoneMs = complete ? this.#engine.context.clock.now() : 0;
+    this.body.begin(complete, chunked);
+    this.#hasBody = !complete;
+    this.requestDoneMs = complete ? this.#engine.context.clock.now() : 0;
   }
 
   onRequestBody(bytes: Buffer, start: number, end: number): void {
     if (end === start) return;
-    const body = this.#body;
-    const upstream = this.#upstream;
-    body.keep(bytes, start, end);
-    if (upstream !== null && this.#sent) {
-      if (body.replayable && body.keptBytes > REPLAY_MAX) body.dropKept();
-      const full = !body.write(this.#engine.requestWriter, upstream.writer, bytes, start, end, this.#client.reader);
-      if (full) this.#client.pauseReading();
-    } else if (body.keptBytes > REPLAY_MAX) {
-      this.#client.pauseReading();
-    }
+    this.body.keep(bytes, start, end);
+    if (!this.#current.takeBody(bytes, start, end) && this.body.keptBytes > REPLAY_MAX) this.#client.pauseReading();
   }
 
   onRequestEnd(trailers: string): void {
-    this.#body.end(trailers);
-    this.#requestDoneMs = this.#engine.context.clock.now();
-    const upstream = this.#upstream;
-    if (upstream === null || !this.#sent) return;
-    this.#body.writeEnd(this.#engine.requestWriter, upstream.writer);
-    if (upstream.connected && !this.responded) this.#armResponse();
+    this.body.end(trailers);
+    this.requestDoneMs = this.#engine.context.clock.now();
+    this.#current.takeBodyEnd();
+  }
+
+  onClientFull(): void {
+    this.#current.pause();
+  }
+
+  onClientDrain(): void {
+    this.#current.resume();
+  }
+
+  onTunnelFromClient(bytes: Buffer): void {
+    this.#current.onTunnelFromClient(bytes);
+  }
+
+  endTunnel(byClient: boolean): void {
+    this.#current.endTunnel(byClient);
   }
 
   // --- attempts ------------------------------------------------------------------------------------------------------------------
 
   /** Sends the request to an endpoint of `pool`, by connections of `dialer`. `upgrade`: the client asks for another protocol. */
   start(pool: Pool, dialer: UpstreamDialer, upgrade: boolean): void {
+    const { context } = this.#engine;
     this.#pool = pool;
     this.#hash = pool.hashOn === null ? 0 : hashOfRequest(pool.hashOn, this.#client.head, this.#exchange);
     this.#dialer = dialer;
-    this.#upgrade = upgrade;
+    this.upgrade = upgrade;
     pool.countRequest();
     const limit = pool.options.timeouts.request;
-    if (limit !== null) this.#engine.context.wheel.arm(this.#requestTimer, limit);
+    // From arrival: a stage may have held the request back.
+    if (limit !== null) context.wheel.arm(this.#requestTimer, limit - context.clock.now() + this.#exchange.arrivalMs);
+    if (pool.isQueued) pool.serveQueue();
     this.#acquire();
+    if (pool.hedging !== null) this.#armHedge(pool.hedging.delayMs);
   }
 
   /** Takes an endpoint and sends the request to it; waits in the queue when all are full; gives up when there is none. */
   #acquire(): void {
-    const pool = this.#pool as Pool;
+    const { pool } = this;
     const nowMs = this.#engine.context.clock.now();
     const bound = pool.affinity === null ? null : this.#acquireBound(pool, pool.affinity, nowMs);
-    const endpoint = bound ?? pool.acquire(this.#hash, this.#tried, nowMs, this.#repeatable());
-    if (endpoint !== null) return this.#attempt(endpoint, nowMs);
+    const endpoint = bound ?? pool.acquire(this.#hash, this.#tried, nowMs, this.isRepeatable);
+    if (endpoint !== null) return this.#begin(endpoint, nowMs);
     if (pool.refusal === Refusal.EMPTY) return this.#giveUp();
-    this.#place = pool.enqueue(this);
+    this.#place = pool.enqueue(this, this.#tried.size > 0);
     if (this.#place === null) return this.#exchange.fail(503, 'limit');
     const limit = pool.options.limits.pendingTimeout;
-    if (limit !== null) this.#arm(Wait.PENDING, limit);
+    if (limit !== null) this.#engine.context.wheel.arm(this.#pendingTimer, limit);
   }
 
   /** The endpoint that the client's cookie names, while it is available. */
@@ -154,441 +187,253 @@ export class Forwarding implements UpstreamOwner, PoolWaiter {
     return this.#bound === null ? null : pool.acquireBound(this.#bound, this.#tried, nowMs);
   }
 
+  /** Whether the client's cookie names an endpoint: who is served elsewhere only because that one is full or failed this once keeps it. */
+  get isBound(): boolean {
+    return this.#bound !== null;
+  }
+
   onTurn(): boolean {
-    const pool = this.#pool as Pool;
+    const { pool } = this;
     const nowMs = this.#engine.context.clock.now();
     const endpoint = pool.acquire(this.#hash, this.#tried, nowMs);
     if (endpoint === null && pool.refusal === Refusal.FULL) return false;
     // The pool takes the place back once this returns true.
     this.#place = null;
-    this.#disarm();
+    this.#engine.context.wheel.disarm(this.#pendingTimer);
     if (endpoint === null) this.#giveUp();
-    else this.#attempt(endpoint, nowMs);
+    else this.#begin(endpoint, nowMs);
     return true;
   }
 
-  #attempt(endpoint: Endpoint, nowMs: number): void {
-    const { upstreams } = this.#engine.context;
+  #begin(endpoint: Endpoint, nowMs: number): void {
+    if (this.#retryAfterS >= 0 && this.#tried.has(endpoint)) {
+      // Nobody else is left, and this one said when it wants to be asked again.
+      this.pool.cancel(endpoint, nowMs);
+      return this.#giveUp();
+    }
     if (this.attempts === 0) this.queueMs = nowMs - this.#exchange.arrivalMs;
     this.attempts++;
-    this.#endpoint = endpoint;
-    this.endpointId = endpoint.id;
-    this.#startedMs = nowMs;
-    this.#sent = false;
-    const isConnect = this.#client.head.method === Method.CONNECT;
-    const { proxyProtocol } = (this.#pool as Pool).options;
-    const kept = this.#dialOnly || isConnect ? null : this.#takeKept(endpoint, proxyProtocol !== null);
-    const dialer = this.#dialer as UpstreamDialer;
-    const upstream =
-      kept ??
-      (proxyProtocol === null
-        ? upstreams.dial(endpoint, dialer)
-        : upstreams.dial(endpoint, dialer, this.#client, this.#client.preface(proxyProtocol)));
-    this.#upstream = upstream;
-    if (kept === null) {
-      const limit = (this.#pool as Pool).options.timeouts.connect;
-      if (limit !== null) this.#arm(Wait.CONNECT, limit);
-      if (dialer.readyEvent === 'connect' && !isConnect) this.#send(upstream);
-      else upstream.assign(this, this.#client.head.method);
-    } else {
-      this.connectMs = 0;
-      if (nowMs - kept.idleSinceMs > LOOK_FIRST_MS) setImmediate(() => this.#sendIfOpen(upstream));
-      else this.#send(upstream);
-    }
+    this.#current = this.#first;
+    this.#first.begin(endpoint, this.attempts, nowMs);
   }
 
-  /** Where the endpoint was told who the client is, only that client's connections will do. */
-  #takeKept(endpoint: Endpoint, isOwn: boolean): UpstreamConnection | null {
-    const { upstreams } = this.#engine.context;
-    if (isOwn) return upstreams.takeOwn(endpoint, this.#repeatable(), this.#client);
-    return upstreams.take(endpoint, this.#repeatable());
+  // --- what attempts tell --------------------------------------------------------------------------------------------------------
+
+  /** Whether another attempt runs beside this one. */
+  isContested(attempt: Attempt): boolean {
+    return this.#second !== null && this.#other(attempt).isRunning;
   }
 
-  /** Until now the connection was nobody's: bytes that came meanwhile (a late 408, say) have closed it and are no answer to this request. */
-  #sendIfOpen(upstream: UpstreamConnection): void {
-    if (this.#upstream !== upstream || this.#sent) return;
-    if (upstream.open) return this.#send(upstream);
-    this.#upstream = null;
-    this.#retryStale();
+  #other(attempt: Attempt): Attempt {
+    return attempt === this.#first ? (this.#second as Attempt) : this.#first;
   }
 
-  /** Writes head and what there is of the body. On a connection that is being dialled it waits there. */
-  #send(upstream: UpstreamConnection): void {
-    const client = this.#client;
-    const writer = this.#engine.requestWriter;
-    this.#sent = true;
-    upstream.assign(this, client.head.method);
-    writeRequestHead(writer, client.head, this.#exchange.headBytes, {
-      peerAddress: client.peerAddress,
-      trusted: client.trusted,
-      secure: client.secured !== null,
-      host: (this.#pool as Pool).options.host === 'endpoint' ? upstream.endpoint.id : null,
-      attempt: this.attempts,
-      upgrade: this.#upgrade,
-      via: client.settings.via?.line(client.head.minor) ?? null,
-      edits: this.#exchange.requestEdits,
-    });
-    const full = !this.#body.writeKept(writer, upstream.writer);
-    if (this.#body.keptBytes > REPLAY_MAX) this.#body.dropKept();
-    if (full && !this.#body.complete) client.pauseReading();
-    else client.resumeReading();
-    if (upstream.connected && this.#body.complete) this.#armResponse();
-  }
-
-  onConnected(): void {
-    this.connectMs = this.#engine.context.clock.now() - this.#startedMs;
-    if (this.#client.head.method === Method.CONNECT) return this.#openTunnel();
-    if (!this.#sent) this.#send(this.#upstream as UpstreamConnection);
-    if (this.#body.complete) this.#armResponse();
-    else this.#disarm();
-  }
-
-  /** Whether the request may be sent twice and can be (RFC 9110 §9.2.2). */
-  #repeatable(): boolean {
-    return isIdempotent(this.#client.head.method) && this.#body.replayable;
-  }
-
-  // --- the response comes --------------------------------------------------------------------------------------------------------
-
-  onInterim(head: ResponseHead, bytes: Buffer): void {
-    this.#client.sendInterim(head, bytes, this.#exchange.responseEdits);
-  }
-
-  onResponseHead(head: ResponseHead, bytes: Buffer): boolean {
-    const endpoint = this.#endpoint as Endpoint;
-    const pool = this.#pool as Pool;
-    const latencyMs = this.#engine.context.clock.now() - this.#startedMs;
-    const outcome = outcomeOfStatus(head.status);
-    const bit = retryBitOfStatus(head.status);
-    if (bit !== 0 && this.#othersLeft(pool) && this.#mayRetry(bit, true)) {
-      this.#dropUpstream();
-      this.#disarm();
-      pool.answered(endpoint, outcome, this.#startedMs, latencyMs);
-      pool.release(endpoint, outcome, latencyMs);
-      this.#tried.add(endpoint);
-      this.#acquire();
-      return false;
-    }
-    this.#outcome = outcome;
-    this.responseMs = latencyMs;
-    this.#engine.context.wheel.disarm(this.#requestTimer);
-    pool.answered(endpoint, outcome, this.#startedMs, latencyMs);
-    if (head.status === 101 && !(this.#upgrade && this.#body.complete)) return this.#refuseSwitch();
-    this.responded = true;
-    this.#armBetween(pool);
-    // Who is served elsewhere only because their endpoint is full or failed this once keeps the cookie.
-    if (pool.affinity !== null && this.#bound === null)
-      this.#exchange.responseEdits.add('set-cookie', pool.affinity.setCookie(endpoint, this.#exchange.secure));
-    this.#exchange.onResponseHead(head.status);
-    if (head.status === 101) this.#startTunnel(head, bytes);
-    else this.#client.startResponse(head, bytes, this.#exchange.responseEdits);
+  /** Whether an answer is thrown away, because another attempt runs or is made that may have a better one. `onDeclined` follows. */
+  declines(attempt: Attempt, head: ResponseHead): boolean {
+    const { status } = head;
+    if (status < 500) return false;
+    const contested = this.isContested(attempt);
+    const bit = retryBitOfStatus(status);
+    if (!contested && (bit === 0 || !this.#areOthersLeft() || !this.#mayRetry(bit, true))) return false;
+    if (head.retryAfterS >= 0 && saysLater(status)) this.#retryAfterS = head.retryAfterS;
     return true;
   }
 
-  #armBetween(pool: Pool): void {
-    const limit = pool.options.timeouts.between;
-    if (limit === null) return this.#disarm();
-    this.#touchedMs = this.#startedMs + this.responseMs;
-    this.#arm(Wait.BETWEEN, limit);
+  /** The attempt was let go of, for another one. */
+  onDeclined(attempt: Attempt): void {
+    this.#tried.add(attempt.endpoint as Endpoint);
+    if (!this.#goesOnWithOther(attempt)) this.#retryLater();
   }
 
-  /** The endpoint switches protocols although nobody asked for it (RFC 9110 §15.2.2), or before it has the whole request (§7.8). */
-  #refuseSwitch(): false {
-    this.#dropUpstream();
-    (this.#pool as Pool).release(this.#endpoint as Endpoint, Outcome.RESET, this.responseMs);
-    this.#exchange.fail(502, 'bad-response');
-    return false;
-  }
-
-  #othersLeft(pool: Pool): boolean {
-    return pool.set.available.length > this.#tried.size + 1;
-  }
-
-  onResponseBody(bytes: Buffer, start: number, end: number): void {
-    this.#touchedMs = this.#engine.context.clock.now();
-    this.#client.writeBody(bytes, start, end, (this.#upstream as UpstreamConnection).reader);
-  }
-
-  onReadDone(): void {
-    if (this.responded) this.#client.flush();
-  }
-
-  onResponseEnd(trailers: string, reusable: boolean): void {
-    const upstream = this.#upstream as UpstreamConnection;
-    const pool = this.#pool as Pool;
-    this.#upstream = null;
-    this.#client.endResponse(trailers);
-    // A request that is still on its way would stand before the next one.
-    if (reusable && this.#body.complete && upstream.writer.isEmpty)
-      this.#engine.context.upstreams.put(upstream, pool.options.timeouts.idle ?? Infinity);
-    else upstream.destroy();
-    pool.release(this.#endpoint as Endpoint, this.#outcome, this.responseMs);
-    this.#exchange.end('');
-  }
-
-  onClientFull(): void {
-    this.#upstream?.socket.pause();
-  }
-
-  onClientDrain(): void {
-    const upstream = this.#upstream;
-    if (upstream === null) return;
-    this.#touchedMs = this.#engine.context.clock.now();
-    upstream.socket.resume();
-  }
-
-  onUpstreamDrain(): void {
-    this.#client.resumeReading();
-  }
-
-  // --- tunnels -------------------------------------------------------------------------------------------------------------------
-
-  /** CONNECT: the tunnel leads to the endpoint, whatever address the client named. Nothing of the request is sent there. */
-  #openTunnel(): void {
-    (this.#pool as Pool).answered(this.#endpoint as Endpoint, Outcome.OK, this.#startedMs, this.connectMs);
+  /** Its answer is the one that counts. */
+  onAnswered(attempt: Attempt): void {
     this.#engine.context.wheel.disarm(this.#requestTimer);
-    this.responseMs = this.connectMs;
-    this.responded = true;
-    (this.#upstream as UpstreamConnection).beginTunnel();
-    this.#exchange.onResponseHead(200);
-    this.#tunnel = true;
-    this.#disarm();
-    this.#client.startTunnel(null, NO_BYTES, this.#exchange.responseEdits);
+    if (this.#fineTimer !== null) this.#engine.context.fine.disarm(this.#fineTimer);
+    if (this.#second === null || !this.#second.isRunning || this.hedge !== '') return;
+    this.#current = attempt;
+    this.#hedgeEnded(attempt === this.#second ? 'won' : 'lost');
+    const other = this.#other(attempt);
+    if (other.isRunning) other.abandon();
   }
 
-  #startTunnel(head: ResponseHead, bytes: Buffer): void {
-    this.#tunnel = true;
-    this.#disarm();
-    this.#client.startTunnel(head, bytes, this.#exchange.responseEdits);
-  }
-
-  onTunnelFromClient(bytes: Buffer): void {
-    const upstream = this.#upstream;
-    if (upstream === null) return;
-    upstream.writer.writeBehind(this.#engine.requestWriter, bytes, 0, bytes.length, this.#client.reader);
-    if (upstream.writer.isFull) this.#client.pauseReading();
-  }
-
-  onTunnelBytes(bytes: Buffer): void {
-    const upstream = this.#upstream as UpstreamConnection;
-    if (!this.#client.writeTunnel(bytes, upstream.reader)) upstream.socket.pause();
-  }
-
-  onTunnelEnd(): void {
-    this.endTunnel(false);
-  }
-
-  /** One side ended: the other gets what is on its way, then ends too. */
-  endTunnel(byClient: boolean): void {
-    const upstream = this.#upstream;
-    if (upstream === null) return;
-    this.#upstream = null;
-    if (byClient) upstream.end();
-    else upstream.destroy();
-    (this.#pool as Pool).release(this.#endpoint as Endpoint, Outcome.OK, this.responseMs);
-    this.#exchange.end('');
-  }
-
-  // --- what goes wrong -----------------------------------------------------------------------------------------------------------
-
-  onFailed(failure: Failure): void {
-    const upstream = this.#upstream as UpstreamConnection;
-    this.#upstream = null;
-    this.#disarm();
-    if (this.responded) return this.#cutResponse(Outcome.RESET);
-    if (failure === Failure.LOCAL) {
-      (this.#pool as Pool).cancel(this.#endpoint as Endpoint, this.#startedMs);
-      return this.#exchange.fail(503, 'limit');
-    }
-    const unanswered = upstream.receivedBytes === 0;
-    const isStale = unanswered && upstream.reused && !this.#dialOnly;
-    if (isStale && (!this.#sent || this.#repeatable())) return this.#retryStale();
-    const connecting = failure === Failure.CONNECT;
-    this.#failStatus = 502;
-    if (failure === Failure.BAD_RESPONSE) this.#failReason = 'bad-response';
-    else this.#failReason = connecting ? 'connect-failed' : 'reset';
-    this.#endAttempt(connecting ? Outcome.CONNECT_FAILED : Outcome.RESET);
-    this.#retryOrGiveUp(connecting ? RetryOn.CONNECT : RetryOn.RESET, connecting || unanswered);
+  /** Another attempt without an answer is made, and allowed. Counts the retry. */
+  mayAbandon(attempt: Attempt): boolean {
+    if (this.isContested(attempt) || !this.#areOthersLeft()) return false;
+    if (!this.#attemptsLeft() || !this.isRepeatable || this.#exchange.earlierAttempts > 0) return false;
+    if (!this.pool.takeRetry(retryReason(RetryOn.TIMEOUT))) return false;
+    this.#failStatus = 504;
+    this.#failReason = 'response-timeout';
+    return true;
   }
 
   /** A kept connection had died: that says nothing about the endpoint, and nothing of the request was answered. Costs no attempt. */
-  #retryStale(): void {
-    const pool = this.#pool as Pool;
-    pool.cancel(this.#endpoint as Endpoint, this.#startedMs);
-    pool.countRetry(STALE_CONNECTION);
-    this.#dialOnly = true;
+  onStale(attempt: Attempt): void {
+    this.pool.cancel(attempt.endpoint as Endpoint, attempt.startedMs);
+    this.pool.countRetry(STALE_CONNECTION);
+    this.dialOnly = true;
     this.#freeAttempts++;
-    this.#acquire();
+    if (!this.#goesOnWithOther(attempt)) this.#acquire();
   }
 
-  /** The attempt ended without a response head. */
-  #endAttempt(outcome: Outcome): void {
-    const pool = this.#pool as Pool;
-    const endpoint = this.#endpoint as Endpoint;
-    const elapsedMs = this.#engine.context.clock.now() - this.#startedMs;
-    pool.answered(endpoint, outcome, this.#startedMs, elapsedMs);
-    pool.release(endpoint, outcome, elapsedMs);
+  /** Our own machine is at its limit: that says nothing about the endpoint. */
+  onLocalLimit(attempt: Attempt): void {
+    this.pool.cancel(attempt.endpoint as Endpoint, attempt.startedMs);
+    if (!this.#goesOnWithOther(attempt)) this.#exchange.fail(503, 'limit');
   }
 
-  #retryOrGiveUp(bit: number, unanswered: boolean): void {
+  /** The attempt ended without an answer. `bit`: why, as RetryOn; `unanswered`: not one byte of an answer came. */
+  onAttemptFailed(attempt: Attempt, bit: number, unanswered: boolean, status: number, reason: Reason): void {
+    this.#failStatus = status;
+    this.#failReason = reason;
+    if (this.#goesOnWithOther(attempt)) {
+      this.#tried.add(attempt.endpoint as Endpoint);
+      return;
+    }
+    const atOnce = bit === RetryOn.CONNECT && this.#areOthersLeft();
     if (!this.#mayRetry(bit, unanswered)) return this.#giveUp();
-    this.#tried.add(this.#endpoint as Endpoint);
-    this.#acquire();
+    this.#tried.add(attempt.endpoint as Endpoint);
+    if (atOnce) this.#acquire();
+    else this.#retryLater();
   }
+
+  /** Whether there is another attempt that may still answer. */
+  #goesOnWithOther(attempt: Attempt): boolean {
+    if (attempt === this.#second && this.hedge === '') this.#hedgeEnded('failed');
+    if (!this.isContested(attempt)) return false;
+    this.#current = this.#other(attempt);
+    return true;
+  }
+
+  // --- the one rule for another attempt ------------------------------------------------------------------------------------------
 
   /**
-   * The one rule for another attempt: the pool allows this cause, attempts are left, the request was not sent or may be sent twice,
-   * no byte of a response came (or only a head that is thrown away), and the budget has room. Counts the retry.
+   * The pool allows this cause, attempts are left, no evenkeel before us is at it, the request was not sent or may be sent twice, no byte of a
+   * response came (or only a head that is thrown away), and the budget has room. Counts the retry.
    */
   #mayRetry(bit: number, unanswered: boolean): boolean {
-    const pool = this.#pool as Pool;
-    if ((pool.retryOn & bit) === 0 || !unanswered || !this.#attemptsLeft(pool)) return false;
-    if (bit === RetryOn.CONNECT ? !this.#body.replayable : !this.#repeatable()) return false;
-    return pool.takeRetry(retryReason(bit));
+    const { pool } = this;
+    if ((pool.retryOn & bit) === 0 || !unanswered || !this.#attemptsLeft()) return false;
+    if (bit === RetryOn.CONNECT ? !this.body.replayable : !this.isRepeatable) return false;
+    return this.#exchange.earlierAttempts === 0 && pool.takeRetry(retryReason(bit));
   }
 
-  #attemptsLeft(pool: Pool): boolean {
-    return this.attempts - this.#freeAttempts <= (pool.options.retry?.attempts ?? 0);
+  #attemptsLeft(): boolean {
+    return this.attempts - this.#freeAttempts <= (this.pool.options.retry?.attempts ?? 0);
+  }
+
+  #areOthersLeft(): boolean {
+    return this.pool.set.available.length > this.#tried.size + 1;
+  }
+
+  /** Something was reached and could not: it is given time, and not all are to come back at once. */
+  #retryLater(): void {
+    this.#isBackingOff = true;
+    this.#fine(this.pool.retryDelayMs(this.attempts - this.#freeAttempts));
   }
 
   #giveUp(): void {
-    if (this.attempts > 0) this.#exchange.fail(this.#failStatus, this.#failReason);
+    if (this.#retryAfterS >= 0) this.#exchange.fail(503, 'limit', this.#retryAfterS);
+    else if (this.attempts > 0) this.#exchange.fail(this.#failStatus, this.#failReason);
     else this.#exchange.fail(503, 'no-endpoint');
   }
 
-  #cutResponse(outcome: Outcome): void {
-    (this.#pool as Pool).release(this.#endpoint as Endpoint, outcome, this.responseMs);
-    this.#client.abort();
-    if (outcome === Outcome.CLIENT_GONE) this.#exchange.end('client-gone');
-    else this.#exchange.end(outcome === Outcome.TIMED_OUT ? 'response-timeout' : 'reset');
+  // --- hedging -------------------------------------------------------------------------------------------------------------------
+
+  /** Only what may be sent twice and has no body; not what had to queue, for then there is no room for twice. */
+  #armHedge(delayMs: number): void {
+    const { method } = this.#client.head;
+    if (delayMs === Infinity || this.#hasBody || this.upgrade || !this.#first.isRunning) return;
+    if (isIdempotent(method) && method !== Method.CONNECT) this.#fine(delayMs);
   }
+
+  #onHedgeDue(): void {
+    const { pool } = this;
+    const { hedging } = pool;
+    const slow = this.#first;
+    if (hedging === null || !slow.isUnanswered || this.responded || this.#exchange.earlierAttempts > 0) return;
+    const nowMs = this.#engine.context.clock.now();
+    const leftMs = slow.startedMs + hedging.delayMs - nowMs;
+    // The attempt that is out now began later than the first one.
+    if (leftMs > 1) return this.#fine(leftMs);
+    const endpoint = pool.acquireHedge(slow.endpoint as Endpoint, this.#hash, this.#tried, nowMs);
+    if (endpoint === null) return;
+    this.attempts++;
+    this.#freeAttempts++;
+    this.#second ??= new Attempt(this, this.#exchange, this.#client);
+    this.#second.begin(endpoint, this.attempts, nowMs);
+  }
+
+  #hedgeEnded(outcome: HedgeOutcome): void {
+    this.hedge = outcome;
+    this.pool.countHedge(outcome);
+  }
+
+  // --- the end -------------------------------------------------------------------------------------------------------------------
 
   /** Lets go of the endpoint: the client left, or its request turned out to be bad. The endpoint is not blamed. */
   cancel(): void {
-    const pool = this.#pool as Pool;
-    if (this.#place !== null) pool.leaveQueue(this.#place);
-    if (this.#upstream === null) return;
-    this.#dropUpstream();
-    if (this.responded) pool.release(this.#endpoint as Endpoint, Outcome.CLIENT_GONE, this.responseMs);
-    else this.#endAttempt(Outcome.CLIENT_GONE);
+    if (this.#place !== null) this.pool.leaveQueue(this.#place);
+    this.#endAttempts(Outcome.CLIENT_GONE);
   }
 
-  #dropUpstream(): void {
-    const upstream = this.#upstream as UpstreamConnection;
-    this.#upstream = null;
-    upstream.destroy();
+  #endAttempts(outcome: Outcome): void {
+    const second = this.#second;
+    if (second?.isRunning) {
+      if (this.hedge === '') this.#hedgeEnded('abandoned');
+      second.end(outcome);
+    }
+    this.#first.end(outcome);
   }
 
   // --- time ----------------------------------------------------------------------------------------------------------------------
 
+  #fine(delayMs: number): void {
+    this.#fineTimer ??= new FineTimer(() => this.#onFineTimer());
+    this.#engine.context.fine.arm(this.#fineTimer, delayMs);
+  }
+
+  #onFineTimer(): void {
+    if (!this.#isBackingOff) return this.#onHedgeDue();
+    this.#isBackingOff = false;
+    this.#acquire();
+  }
+
   #onRequestTimer(): void {
-    if (this.#place !== null) (this.#pool as Pool).leaveQueue(this.#place);
-    if (this.#upstream !== null) {
-      this.#dropUpstream();
-      this.#endAttempt(Outcome.TIMED_OUT);
-    }
+    if (this.#place !== null) this.pool.leaveQueue(this.#place);
+    this.#endAttempts(Outcome.TIMED_OUT);
     this.#exchange.fail(504, 'request-timeout');
   }
 
-  #onAttemptTimer(): void {
-    switch (this.#wait) {
-      case Wait.PENDING:
-        (this.#pool as Pool).leaveQueue(this.#place as PendingPlace);
-        this.#exchange.fail(503, 'pending-timeout');
-        break;
-      case Wait.CONNECT:
-        this.#timeOut('connect-timeout');
-        this.#retryOrGiveUp(RetryOn.CONNECT, true);
-        break;
-      case Wait.RESPONSE:
-        this.#onResponseTimer();
-        break;
-      case Wait.BETWEEN:
-        this.#onBetweenTimer();
-        break;
-    }
-  }
-
-  #timeOut(reason: Reason): void {
-    this.#dropUpstream();
-    this.#endAttempt(Outcome.TIMED_OUT);
-    this.#failStatus = 504;
-    this.#failReason = reason;
-  }
-
-  /** After perTryTimeout another attempt is made if one is allowed; if not, this one may go on to the response timeout. */
-  #onResponseTimer(): void {
-    const pool = this.#pool as Pool;
-    const { response } = pool.options.timeouts;
-    const leftMs = response === null ? Infinity : this.#requestDoneMs + response - this.#engine.context.clock.now();
-    const unanswered = (this.#upstream as UpstreamConnection).receivedBytes === 0;
-    if (leftMs <= 0) {
-      this.#timeOut('response-timeout');
-      this.#retryOrGiveUp(RetryOn.TIMEOUT, unanswered);
-    } else if (unanswered && this.#othersLeft(pool) && this.#mayAbandon(pool)) {
-      this.#timeOut('response-timeout');
-      this.#tried.add(this.#endpoint as Endpoint);
-      this.#acquire();
-    } else if (leftMs < Infinity) {
-      this.#arm(Wait.RESPONSE, leftMs);
-    }
-  }
-
-  #mayAbandon(pool: Pool): boolean {
-    return this.#attemptsLeft(pool) && this.#repeatable() && pool.takeRetry(retryReason(RetryOn.TIMEOUT));
-  }
-
-  #onBetweenTimer(): void {
-    const limit = (this.#pool as Pool).options.timeouts.between as number;
-    const quietMs = this.#engine.context.clock.now() - this.#touchedMs;
-    if (quietMs < limit) return this.#arm(Wait.BETWEEN, limit - quietMs);
-    // A client that takes nothing must not hold an endpoint for ever; but the endpoint is not at fault.
-    const isClientBehind = (this.#upstream as UpstreamConnection).socket.isPaused();
-    this.#dropUpstream();
-    this.#cutResponse(isClientBehind ? Outcome.CLIENT_GONE : Outcome.TIMED_OUT);
-  }
-
-  #armResponse(): void {
-    const { options } = this.#pool as Pool;
-    const { response } = options.timeouts;
-    const perTry = options.retry?.perTryTimeout ?? null;
-    if (perTry !== null && (response === null || perTry < response)) this.#arm(Wait.RESPONSE, perTry);
-    else if (response !== null) this.#arm(Wait.RESPONSE, response);
-    else this.#disarm();
-  }
-
-  #arm(wait: Wait, ms: number): void {
-    this.#wait = wait;
-    this.#engine.context.wheel.arm(this.#attemptTimer, ms);
-  }
-
-  #disarm(): void {
-    this.#wait = Wait.NONE;
-    this.#engine.context.wheel.disarm(this.#attemptTimer);
+  #onPendingTimer(): void {
+    this.pool.leaveQueue(this.#place as PendingPlace);
+    this.#exchange.fail(503, 'pending-timeout');
   }
 
   /** Makes it ready for the next request. */
   reset(): void {
-    this.#disarm();
-    this.#engine.context.wheel.disarm(this.#requestTimer);
+    const { wheel, fine } = this.#engine.context;
+    wheel.disarm(this.#requestTimer);
+    wheel.disarm(this.#pendingTimer);
+    if (this.#fineTimer !== null) fine.disarm(this.#fineTimer);
+    this.#first.reset();
+    this.#second?.reset();
+    this.#current = this.#first;
     this.#tried.clear();
+    this.#isBackingOff = false;
     this.#pool = null;
+    this.#bound = null;
     this.#dialer = null;
     this.#place = null;
-    this.#upstream = null;
-    this.#endpoint = null;
-    this.#bound = null;
-    this.#sent = false;
-    this.#upgrade = false;
-    this.#tunnel = false;
-    this.#dialOnly = false;
+    this.upgrade = false;
+    this.isTunnel = false;
+    this.dialOnly = false;
     this.#freeAttempts = 0;
+    this.#failStatus = 502;
     this.#failReason = 'no-endpoint';
+    this.#retryAfterS = -1;
     this.responded = false;
     this.attempts = 0;
-    this.endpointId = '';
     this.queueMs = -1;
-    this.connectMs = -1;
-    this.responseMs = -1;
+    this.hedge = '';
   }
 }

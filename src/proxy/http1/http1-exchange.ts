@@ -1,3 +1,4 @@
+import type { HedgeOutcome } from '../../endpoint/pool-words.ts';
 import { type Exchange, Verdict } from '../../middleware/exchange.ts';
 import type { Pool } from '../../pool/pool.ts';
 import { Method } from '../../wire/http1/method.ts';
@@ -161,11 +162,12 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     return Verdict.ANSWERED;
   }
 
-  /** Evenkeel itself answers: `reason` is what client, log and metrics are told. */
-  fail(status: number, reason: Reason): void {
+  /** Evenkeel itself answers: `reason` is what client, log and metrics are told. `retryAfterS`: what it says in Retry-After, where that is known. */
+  fail(status: number, reason: Reason, retryAfterS = -1): void {
     this.status = status;
     this.#engine.cells.rejected(this.#engine.context.row, REASONS.indexOf(reason));
-    this.#client.answer(status, reason);
+    const headers = retryAfterS < 0 ? undefined : { 'retry-after': String(retryAfterS) };
+    this.#client.answer(status, reason, undefined, headers);
     this.end(reason);
   }
 
@@ -227,6 +229,17 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
 
   get attempts(): number {
     return this.forwarding.attempts;
+  }
+
+  get hedge(): HedgeOutcome | '' {
+    return this.forwarding.hedge;
+  }
+
+  /** Attempts that an evenkeel before us had made when it sent this one: layers must not multiply each other's retries. */
+  get earlierAttempts(): number {
+    if (!this.#client.trusted) return 0;
+    const attempt = this.header('x-evenkeel-attempt');
+    return attempt !== null && /^[1-9]\d?$/.test(attempt) ? Number(attempt) - 1 : 0;
   }
 
   get queueMs(): number {

@@ -81,6 +81,13 @@ export class RequestView {
     return this.#values(Field.UPGRADE).some((value) => /(^|,)[ \t]*(h2c?|http|tls)[ \t]*(\/|,|$)/i.test(value));
   }
 
+  /** Whether the client says that the request may be sent again (draft-ietf-httpapi-idempotency-key-header). */
+  get hasIdempotencyKey(): boolean {
+    const { kinds, headerCount } = this.#head;
+    for (let i = 0; i < headerCount; i++) if (kinds[i] === Field.IDEMPOTENCY_KEY) return true;
+    return false;
+  }
+
   /** First value of a header, or null. `name` in lower case. */
   header(name: string): string | null {
     const { offsets, headerCount } = this.#head;

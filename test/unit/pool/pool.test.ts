@@ -6,7 +6,7 @@ import { Down } from '../../../src/endpoint/down.ts';
 import type { Endpoint } from '../../../src/endpoint/endpoint.ts';
 import { Tried } from '../../../src/endpoint/endpoint-set.ts';
 import { Outcome } from '../../../src/endpoint/outcome.ts';
-import { PoolCounter, PoolWords, RETRY_COST } from '../../../src/endpoint/pool-words.ts';
+import { HEDGE_OUTCOMES, PoolCounter, PoolWords, RETRY_COST } from '../../../src/endpoint/pool-words.ts';
 import { Pool, Refusal } from '../../../src/pool/pool.ts';
 import { STALE_CONNECTION } from '../../../src/pool/retry.ts';
 import { parseHashKey } from '../../../src/scheduling/hash-key.ts';
@@ -230,6 +230,51 @@ describe('a pool in a worker', () => {
     pool.countRetry(STALE_CONNECTION);
     expect(words.counter(PoolCounter.RETRIES)).toBe(1);
     expect(words.counter(PoolCounter.RETRIES + STALE_CONNECTION)).toBe(1);
+  });
+
+  it('gives a hedge another endpoint with room, within the budget, and never in trouble', () => {
+    const pool = makePool({ hedging: { after: '5ms', budget: '0%' }, limits: { active: 2 } });
+    const [one, two] = factory.many(2);
+    change(pool, [one]);
+    const slow = acquire(pool)!;
+    const hedge = () => pool.acquireHedge(slow, 0, NONE, clock.now());
+    const counted = (outcome: (typeof HEDGE_OUTCOMES)[number]) =>
+      words.counter(PoolCounter.HEDGES + HEDGE_OUTCOMES.indexOf(outcome));
+    expect([hedge(), counted('no-endpoint')]).toEqual([null, 1]);
+    change(pool, [two]);
+    expect([hedge()?.id, hedge()?.id]).toEqual([two.id, two.id]);
+    expect([hedge(), counted('no-endpoint')]).toEqual([null, 2]);
+    const second = pool.set.all.find(({ id }) => id === two.id)!;
+    pool.abandon(second, clock.now(), clock.now() + 7);
+    expect([second.active, second.waiting, second.outcomes(Outcome.CLIENT_GONE)]).toEqual([1, 1, 0]);
+    const place = pool.enqueue({ onTurn: () => false })!;
+    expect([hedge(), counted('no-endpoint')]).toEqual([null, 3]);
+    pool.leaveQueue(place);
+    for (let i = 0; i < 8; i++) pool.abandon(hedge()!, clock.now(), clock.now() + 7);
+    expect([hedge(), counted('over-budget')]).toEqual([null, 1]);
+  });
+
+  it('lets nobody behind a retry wait for the endpoint that only the retry needs', () => {
+    const pool = makePool({ limits: { active: 1 } });
+    const [one, two] = factory.many(2);
+    change(pool, [one, two]);
+    const taken = [acquire(pool)!, acquire(pool)!];
+    const tried = new Tried();
+    tried.add(taken[0]);
+    const served: string[] = [];
+    const waiter = (name: string, tries: Tried) => ({
+      onTurn: () => {
+        if (acquire(pool, tries) === null) return false;
+        served.push(name);
+        return true;
+      },
+    });
+    pool.enqueue(waiter('retry', tried), true);
+    pool.enqueue(waiter('fresh', NONE));
+    finish(pool, taken[0]);
+    expect(served).toEqual(['fresh']);
+    finish(pool, taken[1]);
+    expect([served, pool.isQueued, words.counter(PoolCounter.PENDING)]).toEqual([['fresh', 'retry'], false, 0]);
   });
 
   it('lets a newcomer grow to its share when others can carry the rest', () => {

@@ -6,12 +6,20 @@ import {
   RETRY_ON_WORDS,
   RetryOn,
   retryBitOfStatus,
+  retryDelayMs,
   retryMask,
   retryReason,
   STALE_CONNECTION,
 } from '../../../src/pool/retry.ts';
 
 describe('what may be tried again', () => {
+  it('waits with full jitter, up to 25 ms and with each further retry longer, never longer than 250 ms', () => {
+    const most = (retry: number) =>
+      Math.max(...Array.from({ length: 50 }, (_, i) => retryDelayMs(retry, () => i / 50)));
+    expect([1, 2, 3, 4, 9].map((retry) => Math.round(most(retry)))).toEqual([25, 74, 172, 245, 245].map(Math.round));
+    expect(retryDelayMs(1, () => 0)).toBe(0);
+  });
+
   it('has one bit and one reason for every word of a document', () => {
     const bits = RETRY_ON_WORDS.map((word) => retryMask([word]));
     expect(new Set(bits)).toEqual(new Set(Object.values(RetryOn)));

@@ -19,6 +19,7 @@ const record: AccessRecord = {
   bytesIn: 120,
   bytesOut: 4096,
   attempts: 1,
+  hedge: '',
   queueMs: 0.0421,
   connectMs: 0,
   responseMs: 12.3456,

@@ -2,6 +2,7 @@ import { BlockList, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ManualClock } from '../../../../src/base/clock.ts';
+import { FineTimers } from '../../../../src/base/fine-timers.ts';
 import { TimerWheel } from '../../../../src/base/timer-wheel.ts';
 import { TurnClock } from '../../../../src/base/turn-clock.ts';
 import { type Exchange, type Middleware, Verdict } from '../../../../src/middleware/exchange.ts';
@@ -63,7 +64,8 @@ describe('a client connection', () => {
     };
     const sockets = new Sockets(new TurnClock(clock));
     const upstreams = new UpstreamConnections(clock, wheel, sockets);
-    const context = { row: 1, clock, wheel, sockets, upstreams, uniqueIds: new UniqueIds() };
+    const fine = new FineTimers(clock);
+    const context = { row: 1, clock, wheel, fine, sockets, upstreams, uniqueIds: new UniqueIds() };
     engine = new Http1Engine(settings, cells, context, null);
     server = createServer({ allowHalfOpen: true }, (socket) => {
       accepted.push(socket);
