@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { type AdminOptions, adminOptions } from '../admin/options.ts';
@@ -21,13 +22,16 @@ import { type RuntimeOptions, runtimeOptions } from './runtime-options.ts';
 import { withSecretFiles } from './secret-files.ts';
 import { withTlsFiles } from './tls-files.ts';
 import { unserved } from './unserved.ts';
+import { UserParts } from './user-parts.ts';
+
+type KindSchemas = Pick<Catalog<never, never>, 'schema'> & Partial<Pick<Catalog<never, never>, 'openSchema'>>;
 
 /** The kinds a document may name. `app/catalogs.ts` holds evenkeel's own; a host program may add to them. */
 export interface Catalogs {
-  readonly schedulers: Pick<Catalog<never, never>, 'schema'>;
-  readonly registries: Pick<Catalog<never, never>, 'schema'>;
-  readonly probes: Pick<Catalog<never, never>, 'schema'>;
-  readonly middleware: Pick<Catalog<never, never>, 'schema'>;
+  readonly schedulers: KindSchemas;
+  readonly registries: KindSchemas;
+  readonly probes: KindSchemas;
+  readonly middleware: KindSchemas;
   readonly ejection: z.ZodType<EjectionOptions>;
 }
 
@@ -62,12 +66,13 @@ const name = z.string().regex(NAME, {
 });
 
 /** The schema of a whole document, made from the catalogs: what `check` judges by and `schema` prints. */
-export function documentSchema(catalogs: Catalogs): z.ZodType<DocumentOptions> {
+export function documentSchema(catalogs: Catalogs, leastListeners = 1): z.ZodType<DocumentOptions> {
   const pool = poolOptions({
     scheduler: catalogs.schedulers.schema(),
     probe: catalogs.probes.schema(),
     ejection: catalogs.ejection,
   });
+  const listeners = z.array(listenerOptions(catalogs.middleware.schema())).describe('where clients arrive');
   return z.strictObject({
     runtime: runtimeOptions.describe('the process').prefault({}),
     admin: adminOptions.describe('admin API and dashboard').prefault({}),
@@ -76,14 +81,17 @@ export function documentSchema(catalogs: Catalogs): z.ZodType<DocumentOptions> {
       .record(name, catalogs.registries.schema())
       .describe('where endpoints come from, by name')
       .prefault({}),
-    listeners: z.array(listenerOptions(catalogs.middleware.schema())).min(1).describe('where clients arrive'),
+    listeners: leastListeners === 0 ? listeners.prefault([]) : listeners.min(leastListeners),
     pools: z.record(name, pool).describe('groups of endpoints that serve the same traffic, by name').prefault({}),
   }) as unknown as z.ZodType<DocumentOptions>;
 }
 
 /** The schema of a document as JSON Schema, for editors. */
 export function documentJsonSchema(catalogs: Catalogs): JsonSchema {
-  const schema = jsonSchemaOf(documentSchema(catalogs));
+  const { schedulers, registries, probes, middleware, ejection } = catalogs;
+  const open = (catalog: Catalogs['probes']) => ({ schema: () => catalog.openSchema?.() ?? catalog.schema() });
+  const opened = { schedulers: open(schedulers), registries: open(registries), probes: open(probes) };
+  const schema = jsonSchemaOf(documentSchema({ ...opened, middleware: open(middleware), ejection }));
   return { ...schema, title: 'evenkeel document', patternProperties: { '^x-': {} } };
 }
 
@@ -92,13 +100,41 @@ export async function loadDocument(
   file: string,
   environment: Environment,
   catalogs: Catalogs,
+  leastListeners = 1,
 ): Promise<LoadedDocument> {
-  return withFiles(judge(await loadSource(file), environment, catalogs));
+  return loadTree(await loadSource(file), environment, catalogs, leastListeners);
 }
 
-/** The same for text that is already here: a pushed document. `file` names it in messages. Opens no file: `withFiles` does, before it is put in force. */
+/** What a host program configures: a document without listeners, as plain data. Paths in it count from `directory`. */
+export async function loadEmbedded(options: object, directory: string, catalogs: Catalogs): Promise<LoadedDocument> {
+  const tree = parseSource(JSON.stringify(options, null, 1), resolve(directory, 'createBalancer'));
+  return loadTree(tree, {}, catalogs, 0);
+}
+
+async function loadTree(
+  tree: DocumentTree,
+  environment: Environment,
+  catalogs: Catalogs,
+  leastListeners: number,
+): Promise<LoadedDocument> {
+  const read = readTree(tree, environment);
+  const parts = new UserParts(tree);
+  const asWritten = structuredClone(read.data);
+  await parts.load(read.data, dirname(tree.file));
+  const loaded = judge(tree, read, parts.problems, catalogs, leastListeners);
+  return withFiles({ ...loaded, masked: masked(asWritten, tree) });
+}
+
+/**
+ * The same for text that is already here: a pushed document. `file` names it in messages. Opens no file: `withFiles` does, before it is put in
+ * force. It names no code: a part's file is imported only where the document is a file itself.
+ */
 export function readDocument(text: string, file: string, environment: Environment, catalogs: Catalogs): LoadedDocument {
-  return judge(parseSource(text, file), environment, catalogs);
+  const tree = parseSource(text, file);
+  const read = readTree(tree, environment);
+  const parts = new UserParts(tree);
+  parts.refuse(read.data);
+  return judge(tree, read, parts.problems, catalogs, 1);
 }
 
 /** With what the files it names hold. Throws a ConfigError. */
@@ -111,13 +147,29 @@ export function isSameDocument(one: LoadedDocument, other: LoadedDocument): bool
   return one.version === other.version && isDeepStrictEqual(one.document, other.document);
 }
 
-function judge(tree: DocumentTree, environment: Environment, catalogs: Catalogs): LoadedDocument {
+interface ReadTree {
+  readonly data: unknown;
+  readonly variables: readonly ConfigProblem[];
+}
+
+function readTree(tree: DocumentTree, environment: Environment): ReadTree {
   const variables = substituteEnvironment(tree, environment);
-  const data = sectionsOf(plainData(tree));
-  const { value, problems } = validate(documentSchema(catalogs), data, tree);
+  return { variables, data: sectionsOf(plainData(tree)) };
+}
+
+function judge(
+  tree: DocumentTree,
+  { data, variables }: ReadTree,
+  partProblems: readonly ConfigProblem[],
+  catalogs: Catalogs,
+  leastListeners: number,
+): LoadedDocument {
+  const { value, problems } = validate(documentSchema(catalogs, leastListeners), data, tree);
   // What an unset variable leaves behind is no second problem.
   const unset = new Set(variables.map(({ path }) => path));
-  const found = [...problems, ...crossCheck(data, tree), ...unserved(data, tree)].filter(
+  const isBadPart = new Set(partProblems.map(({ path }) => path));
+  const judged = problems.filter(({ path }) => !isBadPart.has(path));
+  const found = [...partProblems, ...judged, ...crossCheck(data, tree), ...unserved(data, tree)].filter(
     ({ path }) => !unset.has(path),
   );
   const all = [...variables, ...found];

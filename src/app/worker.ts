@@ -6,7 +6,8 @@ import { systemRandom } from '../base/random.ts';
 import { DataPlane } from './data-plane.ts';
 import { handOver, lend, takeOver } from './hand-over.ts';
 import { Heartbeats } from './heartbeats.ts';
-import type { FromWorker, ToWorker, WorkerStart } from './messages.ts';
+import type { Configuration, FromWorker, ToWorker, WorkerStart } from './messages.ts';
+import { hasNewParts, importParts } from './user-parts.ts';
 
 // Entry of a data-plane thread: connects a DataPlane to main's port and does nothing else. Until it is told to start it is a spare.
 const port = parentPort!;
@@ -32,12 +33,38 @@ function start({ worker, workers, row, rows, heartbeats, chunks, affinityKey }: 
   });
 }
 
-port.on('message', (message: ToWorker) => {
+/** What came while parts of users were being imported: it may build on the document that names them. */
+let held: ToWorker[] | null = null;
+
+function receive(message: ToWorker): void {
+  if (held === null) take(message);
+  else held.push(message);
+}
+
+port.on('message', receive);
+
+function configure(configuration: Configuration): void {
+  const parts = {
+    schedulers: configuration.pools.map(({ options }) => options.scheduler),
+    middleware: configuration.listeners.flatMap(({ options }) => options.routes.flatMap((route) => route.middleware)),
+  };
+  if (!hasNewParts(parts)) return plane.configure(configuration);
+  held = [];
+  // Main has imported them before: one that fails here ends the thread, which is told and replaced.
+  importParts(parts).then(() => {
+    const waiting = held as ToWorker[];
+    held = null;
+    plane.configure(configuration);
+    waiting.forEach(receive);
+  });
+}
+
+function take(message: ToWorker): void {
   switch (message.kind) {
     case 'start':
       return start(message.start);
     case 'configure':
-      return plane.configure(message.configuration);
+      return configure(message.configuration);
     case 'rows':
       return plane.useRows(message.used);
     case 'chunk':
@@ -82,4 +109,4 @@ port.on('message', (message: ToWorker) => {
       break;
     }
   }
-});
+}

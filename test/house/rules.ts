@@ -13,7 +13,8 @@ export const FLOORS: readonly (readonly string[])[] = [
   ['listener'],
   ['telemetry'],
   ['admin'],
-  ['app', 'embed'],
+  ['app'],
+  ['embed'],
   ['cli'],
 ];
 
