@@ -28,7 +28,7 @@ interface Place {
   readonly sort: Sort;
   readonly path: Path;
   readonly name: string;
-  readonly replace: (name: string) => void;
+  readonly replace: (name: string) => unknown;
 }
 
 /**
@@ -141,16 +141,16 @@ function checked(sort: Sort, kind: AnyKind): AnyKind {
 function placesIn(data: unknown): Place[] {
   const root = asMap(data);
   const places: Place[] = [];
-  const look = (sort: Sort, parent: unknown, key: string | number, path: Path) => {
+  const look = (sort: Sort, parent: unknown, key: string | number, path: Path): void => {
     const settings = (parent as Record<string | number, unknown> | undefined)?.[key];
     const at = [...path, key];
     if (typeof settings === 'string' && PART_PATH.test(settings)) {
-      const replace = (name: string) => void ((parent as Record<string | number, unknown>)[key] = name);
+      const replace = (name: string) => Object.assign(parent as object, { [key]: name });
       places.push({ sort, path: at, name: settings, replace });
     }
     const { kind } = asMap(settings);
     if (typeof kind !== 'string' || !PART_PATH.test(kind)) return;
-    const replace = (name: string) => void ((settings as Record<string, unknown>).kind = name);
+    const replace = (name: string) => Object.assign(settings as object, { kind: name });
     places.push({ sort, path: [...at, 'kind'], name: kind, replace });
   };
   for (const name of Object.keys(asMap(root.registries))) look('registries', root.registries, name, ['registries']);

@@ -12,6 +12,8 @@ export class BalancerError extends Error {
   readonly status: number;
   readonly statusCode: number;
   readonly pool: string;
+  /** Express and Fastify send these with their answer. */
+  readonly headers: Readonly<Record<string, string>>;
 
   constructor(pool: string, reason: Reason, status: number, cause: unknown = null) {
     super(`pool ${pool}: ${reason}`, cause === null ? undefined : { cause });
@@ -22,5 +24,6 @@ export class BalancerError extends Error {
     this.status = status;
     this.statusCode = status;
     this.pool = pool;
+    this.headers = { 'x-evenkeel-reason': reason };
   }
 }

@@ -20,6 +20,7 @@ import type { BalancerContext, BalancerOptions } from './balancer-options.ts';
 import { LocalPlane, ROWS } from './local-plane.ts';
 import { PoolDispatcher } from './pool-dispatcher.ts';
 import { type PoolSnapshot, poolSnapshot } from './pool-snapshot.ts';
+import { type Middleware, ProxyFaces, type ProxyOptions, type UpgradeHandler } from './proxy-faces.ts';
 
 /** How often ejections end and budgets are refilled. */
 const SWEEP_MS = 100;
@@ -105,6 +106,8 @@ export class Balancer extends EventEmitter<BalancerEvents> implements AsyncDispo
   readonly #metrics: Metrics;
   readonly #turns = new Turns();
   readonly #faces = new Map<string, PoolDispatcher>();
+  /** By whether they believe what is forwarded. */
+  readonly #proxies = new Map<boolean, ProxyFaces>();
   readonly #startedAtMs = systemClock.now();
   #document: LoadedDocument;
   #versionNumber = 1;
@@ -172,6 +175,28 @@ export class Balancer extends EventEmitter<BalancerEvents> implements AsyncDispo
     return face;
   }
 
+  /**
+   * A `(req, res, next)` handler that passes requests on to a pool, for Express, Connect, Fastify and node:http. Mount it before anything that reads
+   * bodies. What no endpoint answers goes to `next` as a BalancerError, or without one is answered 502, 503 or 504 with `x-evenkeel-reason`.
+   */
+  middleware(pool: string, options: ProxyOptions = {}): Middleware {
+    return this.#proxyFaces(options).middleware(this.#demand(pool));
+  }
+
+  /** A handler for a server's `upgrade` events that passes WebSockets on to a pool. */
+  upgrade(pool: string, options: ProxyOptions = {}): UpgradeHandler {
+    return this.#proxyFaces(options).upgrade(this.#demand(pool));
+  }
+
+  #proxyFaces({ trustForwarded = false }: ProxyOptions): ProxyFaces {
+    let faces = this.#proxies.get(trustForwarded);
+    if (faces === undefined) {
+      faces = new ProxyFaces(this.#plane, { trustForwarded });
+      this.#proxies.set(trustForwarded, faces);
+    }
+    return faces;
+  }
+
   /** The pools there are now, by name. */
   get pools(): Readonly<Record<string, BalancerPool>> {
     return Object.fromEntries(Object.keys(this.#document.document.pools).map((name) => [name, this.#poolOf(name)]));
@@ -232,6 +257,7 @@ export class Balancer extends EventEmitter<BalancerEvents> implements AsyncDispo
   async #close(): Promise<void> {
     if (this.#sweep !== null) clearInterval(this.#sweep);
     await Promise.all([...this.#faces.values()].map((face) => face.destroy()));
+    for (const faces of this.#proxies.values()) faces.close();
     this.#pools.close();
     this.#plane.close();
     await this.#sources.close();

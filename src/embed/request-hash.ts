@@ -13,13 +13,13 @@ export interface HashedMessage {
 
 /** What a scheduler's `hashOn` hashes to, 1…2³¹−1, the same as on evenkeel's listeners; 0 when the request does not have it, or has it empty. */
 export function hashOfMessage(on: HashKey, message: HashedMessage): number {
-  const value = valueOf(on, message);
+  const value = hashedText(on, message);
   if (value === '') return 0;
   const bytes = Buffer.from(value, on.part === HashPart.QUERY ? 'utf8' : 'latin1');
   return keyOfHash(hashBytes(HASH_START, bytes, 0, bytes.length));
 }
 
-function valueOf({ part, name }: HashKey, { target, header, client }: HashedMessage): string {
+function hashedText({ part, name }: HashKey, { target, header, client }: HashedMessage): string {
   switch (part) {
     case HashPart.HEADER:
       return header(name);

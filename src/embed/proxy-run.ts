@@ -1,0 +1,157 @@
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Endpoint } from '../endpoint/endpoint.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Reason } from '../proxy/listener-cells.ts';
+import { Attempts, type Carrier } from './attempts.ts';
+import { BalancerError } from './balancer-error.ts';
+import type { EndpointAgent } from './endpoint-agents.ts';
+import { forwardedHeaders } from './forwarded-headers.ts';
+import { KeptBody } from './kept-body.ts';
+import type { ProxyFaces } from './proxy-faces.ts';
+import { hashOfMessage } from './request-hash.ts';
+
+export const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE']);
+/** Fields of one connection (RFC 9110 §7.6.1). */
+const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'trailer'];
+
+/** What the server's framework goes on with. */
+export type Next = (error?: unknown) => void;
+
+/** One request of a host's server on its way through a pool, carried by http-proxy-3. */
+export class ProxyRun implements Carrier {
+  readonly idempotent: boolean;
+  readonly #faces: ProxyFaces;
+  readonly #pool: Pool;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #next: Next | undefined;
+  readonly #headers: Record<string, string>;
+  readonly #body: KeptBody;
+  readonly #attempts: Attempts;
+  #agent: EndpointAgent | null = null;
+  #proxyRequest: ClientRequest | null = null;
+  #socket: Duplex | null = null;
+  #number = 0;
+
+  constructor(faces: ProxyFaces, pool: Pool, request: IncomingMessage, response: ServerResponse, next?: Next) {
+    this.#faces = faces;
+    this.#pool = pool;
+    this.#request = request;
+    this.#response = response;
+    this.#next = next;
+    this.idempotent = IDEMPOTENT.has(request.method ?? '');
+    // Node has told the client to go on.
+    delete request.headers.expect;
+    this.#headers = { ...forwardedHeaders(request, faces.trustsForwarded), connection: 'keep-alive' };
+    this.#body = new KeptBody(request);
+    const cells = faces.plane.cells('middleware', pool.name);
+    this.#attempts = new Attempts(faces.plane, pool, cells, request.method ?? '', hashOf(pool, request), this);
+  }
+
+  start(): void {
+    this.#response.once('close', () => {
+      if (!this.#response.writableFinished) this.#attempts.cancel();
+    });
+    this.#attempts.start();
+  }
+
+  get replayable(): boolean {
+    return this.#body.replayable;
+  }
+
+  send(endpoint: Endpoint): void {
+    const number = ++this.#number;
+    this.#agent = this.#faces.agentOf(this.#pool, endpoint);
+    this.#socket = null;
+    this.#proxyRequest = null;
+    const headers = this.#pool.options.host === 'endpoint' ? { ...this.#headers, host: endpoint.id } : this.#headers;
+    this.#faces.proxy.web(
+      this.#request,
+      this.#response,
+      {
+        target: { protocol: 'http:', host: endpoint.spec.host, port: endpoint.spec.port },
+        agent: this.#agent,
+        selfHandleResponse: true,
+        buffer: this.#body.open(),
+        headers,
+      },
+      (error) => {
+        if (number === this.#number) this.#onError(error);
+      },
+    );
+  }
+
+  drop(): void {
+    this.#number++;
+    this.#proxyRequest?.destroy();
+    if (this.#attempts.attempts > 0 && this.#response.headersSent) this.#response.destroy();
+  }
+
+  fail(reason: Reason, status: number, cause: unknown): void {
+    this.#number++;
+    const { name } = this.#pool;
+    if (this.#response.headersSent || this.#response.destroyed) return void this.#response.destroy();
+    if (this.#next !== undefined) return this.#next(new BalancerError(name, reason, status, cause));
+    this.#faces.answer(this.#response, status, reason);
+  }
+
+  // --- what http-proxy-3 tells -----------------------------------------------------------------------------------------------------
+
+  /** The request has its connection. */
+  onProxyRequest(proxyRequest: ClientRequest, socket: Duplex): void {
+    const agent = this.#agent as EndpointAgent;
+    const number = this.#number;
+    this.#proxyRequest = proxyRequest;
+    this.#socket = socket;
+    if (this.#attempts.isOver) return void proxyRequest.destroy();
+    proxyRequest.once('finish', () => {
+      if (number === this.#number && agent.isReady(socket)) this.#attempts.sent();
+    });
+    if (agent.isReady(socket)) return;
+    this.#attempts.dialling();
+    socket.once(agent.dialer.readyEvent, () => {
+      if (number !== this.#number) return;
+      this.#attempts.connected();
+      if (proxyRequest.writableFinished || proxyRequest.writableEnded) this.#attempts.sent();
+    });
+  }
+
+  onProxyResponse(answer: IncomingMessage): void {
+    const number = this.#number;
+    const response = this.#response;
+    const status = answer.statusCode ?? 502;
+    if (!this.#attempts.answered(status)) return;
+    answer.once('error', (error) => {
+      if (number !== this.#number) return;
+      this.#attempts.reset(error);
+      response.destroy();
+    });
+    answer.once('end', () => this.#attempts.done());
+    const { between } = this.#pool.options.timeouts;
+    if (between !== null) answer.setTimeout(between, () => answer.destroy(new Error('the body came to a halt')));
+    const hop = new Set([...HOP_BY_HOP, ...(answer.headers.connection ?? '').toLowerCase().split(/\s*,\s*/)]);
+    for (const [name, values] of Object.entries(answer.headersDistinct))
+      if (!hop.has(name) && values !== undefined) response.setHeader(name, values.length === 1 ? values[0] : values);
+    response.writeHead(status, answer.statusMessage);
+    answer.pipe(response);
+  }
+
+  #onError(error: Error): void {
+    const isReady = this.#socket !== null && (this.#agent as EndpointAgent).isReady(this.#socket);
+    if (!isReady) return this.#attempts.connectFailed(error);
+    if (this.#proxyRequest?.reusedSocket === true) this.#attempts.stale(error);
+    else this.#attempts.reset(error);
+    if (this.#response.headersSent) this.#response.destroy();
+  }
+}
+
+/** What the pool's scheduler hashes on, 0 when it does not. */
+export function hashOf({ hashOn }: Pool, { url, headers, socket }: IncomingMessage): number {
+  if (hashOn === null) return 0;
+  const header = (name: string) => {
+    const value = headers[name];
+    return typeof value === 'string' ? value : (value?.[0] ?? '');
+  };
+  return hashOfMessage(hashOn, { target: url ?? '/', header, client: socket.remoteAddress ?? '' });
+}

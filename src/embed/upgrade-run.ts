@@ -1,0 +1,101 @@
+import { Agent, type ClientRequest, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Endpoint } from '../endpoint/endpoint.ts';
+import type { Pool } from '../pool/pool.ts';
+import { formatAnswer } from '../proxy/http1/answer.ts';
+import type { Reason } from '../proxy/listener-cells.ts';
+import { Attempts, type Carrier } from './attempts.ts';
+import { forwardedHeaders } from './forwarded-headers.ts';
+import type { ProxyFaces } from './proxy-faces.ts';
+import { hashOf } from './proxy-run.ts';
+
+/** One WebSocket of a host's server. The connection to the endpoint is opened here, where another can be tried; http-proxy-3 takes it from there. */
+export class UpgradeRun implements Carrier {
+  readonly idempotent = false;
+  readonly #faces: ProxyFaces;
+  readonly #pool: Pool;
+  readonly #request: IncomingMessage;
+  readonly #client: Duplex;
+  readonly #head: Buffer;
+  readonly #attempts: Attempts;
+  #upstream: Socket | null = null;
+  #isHandedOver = false;
+  #isSwitched = false;
+
+  constructor(faces: ProxyFaces, pool: Pool, request: IncomingMessage, client: Duplex, head: Buffer) {
+    this.#faces = faces;
+    this.#pool = pool;
+    this.#request = request;
+    this.#client = client;
+    this.#head = head;
+    const cells = faces.plane.cells('upgrade', pool.name);
+    this.#attempts = new Attempts(faces.plane, pool, cells, request.method ?? '', hashOf(pool, request), this);
+  }
+
+  start(): void {
+    this.#client.on('error', () => {});
+    this.#client.once('close', () => {
+      if (this.#isSwitched) this.#attempts.done();
+      else this.#attempts.cancel();
+    });
+    this.#attempts.start();
+  }
+
+  get replayable(): boolean {
+    return !this.#isHandedOver;
+  }
+
+  send(endpoint: Endpoint): void {
+    const dialer = this.#faces.plane.dialer(this.#pool.name);
+    this.#attempts.dialling();
+    const { socket } = dialer.dial(endpoint);
+    this.#upstream = socket;
+    socket.once('error', (error) => {
+      if (this.#upstream === socket && !this.#isHandedOver) this.#attempts.connectFailed(error);
+    });
+    socket.once(dialer.readyEvent, () => {
+      if (this.#upstream === socket) this.#handOver(endpoint, socket);
+    });
+  }
+
+  #handOver(endpoint: Endpoint, socket: Socket): void {
+    this.#attempts.connected();
+    this.#isHandedOver = true;
+    const agent = new Agent();
+    agent.createConnection = () => socket;
+    const headers = forwardedHeaders(this.#request, this.#faces.trustsForwarded);
+    if (this.#pool.options.host === 'endpoint') headers.host = endpoint.id;
+    const { host, port } = endpoint.spec;
+    const options = { target: { protocol: 'http:', host, port }, agent, headers };
+    this.#faces.proxy.ws(this.#request, this.#client, this.#head, options, (error) =>
+      this.#attempts.reset(error),
+    );
+  }
+
+  drop(): void {
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    upstream?.destroy();
+  }
+
+  fail(reason: Reason, status: number): void {
+    if (this.#isSwitched || this.#client.destroyed) return void this.#client.destroy();
+    const options = { status, reason, head: false, close: true, keepAliveHttp10: false };
+    this.#client.end(formatAnswer(options));
+  }
+
+  /** http-proxy-3 sends the request. */
+  onProxyRequest(proxyRequest: ClientRequest): void {
+    this.#attempts.sent();
+    proxyRequest.once('upgrade', (_answer, socket: Duplex) => {
+      if (!this.#attempts.answered(101)) return;
+      this.#isSwitched = true;
+      socket.once('close', () => this.#attempts.done());
+    });
+    proxyRequest.once('response', (answer) => {
+      if (!this.#attempts.answered(answer.statusCode ?? 502)) return;
+      answer.once('close', () => this.#attempts.done());
+    });
+  }
+}
