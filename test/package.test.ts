@@ -32,6 +32,24 @@ async function expectDone(running: Promise<Finished>): Promise<Finished> {
   return finished;
 }
 
+/** Compiles a file of the consumer's, with the libraries' types checked, too. */
+async function expectTypes(file: string): Promise<void> {
+  const options = [
+    '--noEmit',
+    '--strict',
+    '--target',
+    'es2024',
+    '--module',
+    'nodenext',
+    '--lib',
+    'es2024,esnext.disposable',
+  ];
+  const types = ['--typeRoots', join(checkout, 'node_modules/@types'), '--types', 'node'];
+  await expectDone(
+    runThere(pinnedNode, [join(checkout, 'node_modules/typescript/bin/tsc'), ...options, ...types, file]),
+  );
+}
+
 async function manifest(): Promise<{
   version: string;
   bin: Record<string, string>;
@@ -210,20 +228,52 @@ export const scheduler: Scheduler = { update() {}, pick: () => null };
 export const wrong: Scheduler = { update() {}, pick: () => 'endpoint' };
 `,
     );
-    const options = [
-      '--noEmit',
-      '--strict',
-      '--target',
-      'es2024',
-      '--module',
-      'nodenext',
-      '--lib',
-      'es2024,esnext.disposable',
-    ];
-    const types = ['--typeRoots', join(checkout, 'node_modules/@types'), '--types', 'node'];
-    await expectDone(
-      runThere(pinnedNode, [join(checkout, 'node_modules/typescript/bin/tsc'), ...options, ...types, file]),
+    await expectTypes(file);
+  });
+
+  it('is a library for a plain JavaScript program, which ends by itself', async () => {
+    const file = await place.write(
+      'consumer/embedding.js',
+      `import { createServer } from 'node:http';
+import { createBalancer } from 'evenkeel';
+const server = createServer((_, response) => response.end('from the endpoint'));
+await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+const endpoints = [{ address: '127.0.0.1:' + server.address().port }];
+{
+  await using balancer = await createBalancer({ pools: { orders: { endpoints } } });
+  const answer = await fetch('http://orders/', { dispatcher: balancer.dispatcher() });
+  console.log(await answer.text(), balancer.pools.orders.snapshot().endpoints[0].requests);
+}
+server.close();
+server.closeAllConnections();
+`,
     );
+    expect((await expectDone(runThere('node', [file]))).stdout.trim()).toBe('from the endpoint 1');
+  });
+
+  it('is a library for a TypeScript program, with types that say what is wrong', async () => {
+    const file = await place.write(
+      'consumer/embedding.ts',
+      `import { createBalancer } from 'evenkeel';
+import { BalancerError } from 'evenkeel/error';
+import type { Scheduler } from 'evenkeel/scheduler';
+await using balancer = await createBalancer({ pools: { orders: { endpoints: [{ address: '127.0.0.1:1', weight: 2 }] } } });
+balancer.on('ejected', ({ endpoint, forMs }) => console.log(endpoint.length + forMs));
+// @ts-expect-error a restored endpoint carries no time
+balancer.on('restored', ({ forMs }) => console.log(forMs));
+// @ts-expect-error an address is text
+void createBalancer({ pools: { orders: { endpoints: [{ address: 1 }] } } });
+const requests: number = balancer.pools.orders.snapshot().endpoints[0].requests;
+balancer.dispatcher('orders').dispatch({ path: '/', method: 'GET' }, {});
+export const scheduler: Scheduler = { update() {}, pick: () => null };
+export const known = (error: unknown) => error instanceof BalancerError && error.reason === 'reset' && requests;
+`,
+    );
+    await expectTypes(file);
+    for (const name of ['same-zone', 'file-registry', 'api-key']) {
+      const example = await readFile(join(checkout, `config/examples/${name}.ts`), 'utf8');
+      await expectTypes(await place.write(`consumer/${name}.ts`, example));
+    }
   });
 
   it('does not bring a Node', async () => {
