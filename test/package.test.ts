@@ -32,8 +32,8 @@ async function expectDone(running: Promise<Finished>): Promise<Finished> {
   return finished;
 }
 
-/** Compiles a file of the consumer's, with the libraries' types checked, too. */
-async function expectTypes(file: string): Promise<void> {
+/** Compiles files of the consumer's, with the libraries' types checked, too. */
+async function expectTypes(...files: string[]): Promise<void> {
   const options = [
     '--noEmit',
     '--strict',
@@ -46,7 +46,7 @@ async function expectTypes(file: string): Promise<void> {
   ];
   const types = ['--typeRoots', join(checkout, 'node_modules/@types'), '--types', 'node'];
   await expectDone(
-    runThere(pinnedNode, [join(checkout, 'node_modules/typescript/bin/tsc'), ...options, ...types, file]),
+    runThere(pinnedNode, [join(checkout, 'node_modules/typescript/bin/tsc'), ...options, ...types, ...files]),
   );
 }
 
@@ -269,11 +269,12 @@ export const scheduler: Scheduler = { update() {}, pick: () => null };
 export const known = (error: unknown) => error instanceof BalancerError && error.reason === 'reset' && requests;
 `,
     );
-    await expectTypes(file);
+    const examples: string[] = [];
     for (const name of ['same-zone', 'file-registry', 'api-key']) {
       const example = await readFile(join(checkout, `config/examples/${name}.ts`), 'utf8');
-      await expectTypes(await place.write(`consumer/${name}.ts`, example));
+      examples.push(await place.write(`consumer/${name}.ts`, example));
     }
+    await expectTypes(file, ...examples);
   });
 
   it('does not bring a Node', async () => {

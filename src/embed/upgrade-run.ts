@@ -68,9 +68,7 @@ export class UpgradeRun implements Carrier {
     if (this.#pool.options.host === 'endpoint') headers.host = endpoint.id;
     const { host, port } = endpoint.spec;
     const options = { target: { protocol: 'http:', host, port }, agent, headers };
-    this.#faces.proxy.ws(this.#request, this.#client, this.#head, options, (error) =>
-      this.#attempts.reset(error),
-    );
+    this.#faces.proxy.ws(this.#request, this.#client, this.#head, options, (error) => this.#attempts.reset(error));
   }
 
   drop(): void {

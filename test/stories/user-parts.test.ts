@@ -44,7 +44,7 @@ describe('parts of a user', () => {
     expect((await ask(proxy.port(), 'GET', '/')).status).toBe(401);
     for (let i = 0; i < 6; i++) expect((await ask(proxy.port(), 'GET', '/', ['x-api-key: s3cret'])).text).toBe('a');
     expect(origins[0].requests[0].fields.get('x-user')).toBe('alice');
-    await writeFile(services, JSON.stringify({ orders: [origins[1].address] }));
+    await writeFile(services, JSON.stringify({ orders: origins.all.map(({ address }) => address) }));
     await eventually(async () => (await ask(proxy.port(), 'GET', '/', ['x-api-key: s3cret'])).text === 'b');
     expect(proxy.events('worker-died')).toEqual([]);
   });
