@@ -25,7 +25,7 @@ export class EndpointAgent extends Agent {
   }
 
   override createConnection(_options: ClientRequestArgs): Socket {
-    const { socket } = this.dialer.dial(this.#endpoint);
+    const { socket } = this.dialer.dial(this.#endpoint, null);
     socket.once(this.dialer.readyEvent, () => this.#ready.add(socket));
     return socket;
   }

@@ -66,7 +66,7 @@ export class EndpointClient {
   #connect(callback: (error: Error | null, socket: Socket | null) => void): void {
     this.isKept = false;
     this.watcher?.onDialling();
-    const { socket } = this.#dialer.dial(this.endpoint);
+    const { socket } = this.#dialer.dial(this.endpoint, null);
     this.#dialled = socket;
     const onError = (error: Error) => {
       this.#dialled = null;

@@ -49,7 +49,7 @@ export class UpgradeRun implements Carrier {
   send(endpoint: Endpoint): void {
     const dialer = this.#faces.plane.dialer(this.#pool.name);
     this.#attempts.dialling();
-    const { socket } = dialer.dial(endpoint);
+    const { socket } = dialer.dial(endpoint, null);
     this.#upstream = socket;
     socket.once('error', (error) => {
       if (this.#upstream === socket && !this.#isHandedOver) this.#attempts.connectFailed(error);

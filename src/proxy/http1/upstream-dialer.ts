@@ -22,8 +22,8 @@ export interface UpstreamDialer {
   readonly readyEvent: 'connect' | 'secureConnect';
   /** Another has taken its place: its connections carry no further request. */
   retired: boolean;
-  /** `reader` gets what comes. `preface`: bytes that go before everything else, TLS included; null for none. */
-  dial(endpoint: Endpoint, reader: DialReader, preface?: Buffer | null): Dialled;
+  /** `reader` gets what comes; null for a socket that is read as a stream. `preface`: bytes that go before everything else, TLS included; null for none. */
+  dial(endpoint: Endpoint, reader: DialReader | null, preface?: Buffer | null): Dialled;
 }
 
 /** Plain TCP. */
@@ -31,8 +31,8 @@ export class PlainDialer implements UpstreamDialer {
   readonly readyEvent = 'connect';
   retired = false;
 
-  dial({ spec: { host, port } }: Endpoint, { onread }: DialReader, preface: Buffer | null = null): Dialled {
-    const socket = connect({ host, port, noDelay: true, onread });
+  dial({ spec: { host, port } }: Endpoint, reader: DialReader | null, preface: Buffer | null = null): Dialled {
+    const socket = connect({ host, port, noDelay: true, onread: reader?.onread });
     if (preface !== null) socket.write(preface);
     return { socket, transport: socket };
   }
@@ -54,7 +54,7 @@ export class TlsDialer implements UpstreamDialer {
     this.#context = secureContextOf(tls);
   }
 
-  dial(endpoint: Endpoint, reader: DialReader, preface: Buffer | null = null): Dialled {
+  dial(endpoint: Endpoint, reader: DialReader | null, preface: Buffer | null = null): Dialled {
     const { host, port } = endpoint.spec;
     const transport = connect({ host, port, noDelay: true });
     if (preface !== null) transport.write(preface);
@@ -67,7 +67,7 @@ export class TlsDialer implements UpstreamDialer {
       session: this.#sessions.get(endpoint),
     });
     // `onread` is not for a TLS socket above one that is there already.
-    reader.listen(socket);
+    reader?.listen(socket);
     let isReady = false;
     let session: Buffer | undefined;
     // A session may come before its endpoint is verified: it counts only afterwards, for a resumed one is not verified again.
