@@ -106,6 +106,10 @@ pools:
     );
   });
 
+  it("the examples' document is good", async () => {
+    tryBuild(await loadDocument(join(EXAMPLES, 'user-parts.yaml'), {}, catalogs));
+  });
+
   it('a document that is no local file chooses no code', () => {
     const text =
       'listeners: [{ name: web, bind: "127.0.0.1:0", pool: web }]\npools:\n  web: { scheduler: ./a.ts, endpoints: [{ address: "127.0.0.1:1" }] }\n';
