@@ -93,7 +93,7 @@ export class Attempts implements PoolWaiter {
 
   #acquire(): void {
     const nowMs = this.#context.clock.now();
-    const endpoint = this.#pool.acquire(this.#hash, this.#tried, nowMs);
+    const endpoint = this.#pool.acquire(this.#hash, this.#tried, nowMs, this.#repeatable());
     if (endpoint !== null) return this.#attempt(endpoint, nowMs);
     if (this.#pool.refusal === Refusal.EMPTY) return this.#giveUp();
     this.#place = this.#pool.enqueue(this);
@@ -104,7 +104,7 @@ export class Attempts implements PoolWaiter {
 
   onTurn(): boolean {
     const nowMs = this.#context.clock.now();
-    const endpoint = this.#pool.acquire(this.#hash, this.#tried, nowMs);
+    const endpoint = this.#pool.acquire(this.#hash, this.#tried, nowMs, this.#repeatable());
     if (endpoint === null && this.#pool.refusal === Refusal.FULL) return false;
     this.#place = null;
     this.#disarm();

@@ -10,7 +10,7 @@ import { tryBuild } from '../app/try-build.ts';
 import { Turns } from '../app/turns.ts';
 import { adoptKind } from '../app/user-parts.ts';
 import { systemClock } from '../base/clock.ts';
-import { OperationError } from '../base/errors.ts';
+import { ConfigError, OperationError } from '../base/errors.ts';
 import { systemRandom } from '../base/random.ts';
 import { EventCounts } from '../telemetry/event-counts.ts';
 import { type EvenkeelEvent, EventLog, type PublishedEvent } from '../telemetry/event-log.ts';
@@ -22,6 +22,8 @@ import { PoolDispatcher } from './pool-dispatcher.ts';
 import { type PoolSnapshot, poolSnapshot } from './pool-snapshot.ts';
 import { type Middleware, ProxyFaces, type ProxyOptions, type UpgradeHandler } from './proxy-faces.ts';
 
+const UNSERVED_AFFINITY =
+  'cookies are set by listeners only; inside a program use scheduler: hash on a cookie or header';
 /** How often ejections end and budgets are refilled. */
 const SWEEP_MS = 100;
 
@@ -61,12 +63,20 @@ export async function createBalancer(
   return balancer;
 }
 
-function load(
+async function load(
   options: BalancerOptions | string,
   { directory = process.cwd() }: BalancerContext,
 ): Promise<LoadedDocument> {
-  if (typeof options === 'string') return loadDocument(options, process.env, catalogs, 0);
-  return loadEmbedded(withKinds(options), directory, catalogs);
+  const loaded =
+    typeof options === 'string'
+      ? await loadDocument(options, process.env, catalogs, 0)
+      : await loadEmbedded(withKinds(options), directory, catalogs);
+  const { document, problemAt } = loaded;
+  const problems = Object.entries(document.pools)
+    .filter(([, { affinity }]) => affinity !== null)
+    .map(([name]) => problemAt(['pools', name, 'affinity'], UNSERVED_AFFINITY));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return loaded;
 }
 
 /** Puts the names of the parts that were given as objects in their places. */
@@ -153,7 +163,7 @@ export class Balancer extends EventEmitter<BalancerEvents> implements AsyncDispo
     const { document } = this.#document;
     this.#pools.configure(document.pools);
     this.#plane.configure(this.#pools.forWorkers());
-    this.#sweep = setInterval(() => this.#pools.sweep(), SWEEP_MS);
+    this.#sweep = setInterval(() => this.#pools.sweep(this.#plane.isLate), SWEEP_MS);
     this.#sweep.unref();
     await this.#sources.configure(document);
     await within(this.#sources.synced(), document.runtime.startTimeout);

@@ -16,6 +16,9 @@ import type { AttemptsContext } from './attempts.ts';
 export const ROWS = 2;
 const ROW = 1;
 const TICK_MS = 50;
+/** A tick this much overdue counts as a stall, for as long as its answers may be judged by it. */
+const LATE_MS = 500;
+const LATE_FOR_MS = 1000;
 
 /** Faces of the balancer: the `listener` label of their metrics. */
 export type Face = 'dispatcher' | 'middleware' | 'upgrade';
@@ -44,6 +47,8 @@ export class LocalPlane implements AttemptsContext {
   readonly #cells = new Map<string, LiveRoute>();
   readonly #timer: NodeJS.Timeout;
   #nextTickMs = performance.now() + TICK_MS;
+
+  #lateMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: LocalPlaneOptions) {
     this.#options = options;
@@ -125,7 +130,14 @@ export class LocalPlane implements AttemptsContext {
     for (const listener of this.goneListeners) listener(endpoint);
   }
 
+  /** The host's loop came late lately: what is measured of endpoints now is in part its own doing. */
+  get isLate(): boolean {
+    return performance.now() - this.#lateMs < LATE_FOR_MS;
+  }
+
   #tick(): void {
+    const now = performance.now();
+    if (now - this.#nextTickMs > LATE_MS) this.#lateMs = now;
     // Behind the reads of this turn: after a stall of the host's the answers lie in the sockets already.
     setImmediate(this.#turnWheel);
     const nowMs = this.clock.now();
