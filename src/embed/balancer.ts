@@ -22,8 +22,12 @@ import { PoolDispatcher } from './pool-dispatcher.ts';
 import { type PoolSnapshot, poolSnapshot } from './pool-snapshot.ts';
 import { type Middleware, ProxyFaces, type ProxyOptions, type UpgradeHandler } from './proxy-faces.ts';
 
-const UNSERVED_AFFINITY =
-  'cookies are set by listeners only; inside a program use scheduler: hash on a cookie or header';
+/** What only listeners do: refused by name, never ignored. */
+const UNSERVED = {
+  affinity: 'cookies are set by listeners only; inside a program use scheduler: hash on a cookie or header',
+  proxyProtocol: 'is spoken by listeners only; inside a program endpoints see X-Forwarded-For',
+} as const;
+
 /** How often ejections end and budgets are refilled. */
 const SWEEP_MS = 100;
 
@@ -72,9 +76,11 @@ async function load(
       ? await loadDocument(options, process.env, catalogs, 0)
       : await loadEmbedded(withKinds(options), directory, catalogs);
   const { document, problemAt } = loaded;
-  const problems = Object.entries(document.pools)
-    .filter(([, { affinity }]) => affinity !== null)
-    .map(([name]) => problemAt(['pools', name, 'affinity'], UNSERVED_AFFINITY));
+  const problems = Object.entries(document.pools).flatMap(([name, pool]) =>
+    Object.entries(UNSERVED)
+      .filter(([key]) => pool[key as keyof typeof UNSERVED] !== null)
+      .map(([key, instead]) => problemAt(['pools', name, key], instead)),
+  );
   if (problems.length > 0) throw new ConfigError(problems);
   return loaded;
 }

@@ -247,6 +247,9 @@ describe('a dispatcher', () => {
     await expect(balancerOver(origins, { affinity: { cookie: 'at' } })).rejects.toThrow(
       /pools\.orders\.affinity {2}cookies are set/,
     );
+    await expect(balancerOver(origins, { proxyProtocol: 'v2' })).rejects.toThrow(
+      /proxyProtocol {2}is spoken by listeners/,
+    );
     await dispatcher.close();
     await expect(request('http://orders/', { dispatcher })).rejects.toMatchObject({ reason: 'draining' });
   });

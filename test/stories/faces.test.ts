@@ -62,12 +62,12 @@ faceStories(
   }),
 );
 
-faceStories({
-  name: 'an HTTP listener',
+const listener = (protocol: 'http' | 'tcp'): Face => ({
+  name: `a listener of protocol ${protocol}`,
   async start(pool, registries) {
     const document = (orders: object) => ({
       registries,
-      listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'orders' }],
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', protocol, pool: 'orders' }],
       pools: { orders },
     });
     const proxy = await startProxy(document(pool));
@@ -90,3 +90,6 @@ faceStories({
     };
   },
 });
+
+faceStories(listener('http'));
+faceStories(listener('tcp'));
