@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { CentreActs, Judgement } from '../admin/config-acts.ts';
 import type {
@@ -16,7 +15,6 @@ import { AdminServer } from '../admin/server.ts';
 import { systemClock } from '../base/clock.ts';
 import { ConfigError, formatProblem, OperationError } from '../base/errors.ts';
 import { systemRandom } from '../base/random.ts';
-import { diffLines } from '../config/diff-text.ts';
 import type { RegistryContext } from '../discovery/registry.ts';
 import { EventCounts } from '../telemetry/event-counts.ts';
 import { EventLog } from '../telemetry/event-log.ts';
@@ -32,7 +30,7 @@ import { type DocumentOptions, isSameDocument, type LoadedDocument } from './doc
 import { explain } from './explain.ts';
 import { PATIENCE_MS } from './hand-over.ts';
 import { HealthFile } from './health-file.ts';
-import { judgePools } from './judge-live.ts';
+import { judgeLive } from './judge-live.ts';
 import { LentServers } from './lent-servers.ts';
 import { ListenerSet } from './listener-set.ts';
 import { MemoryLimit } from './memory-limit.ts';
@@ -41,8 +39,7 @@ import { connectionCeiling } from './open-files.ts';
 import { PoolSet } from './pool-set.ts';
 import type { Predecessor } from './predecessor.ts';
 import { Registrations } from './registrations.ts';
-import { putInForce, type ReloadParts, sendSockets, tryToPrepare, within, workerCount } from './reload.ts';
-import { replay } from './replay.ts';
+import { putInForce, type ReloadParts, sendSockets, within, workerCount } from './reload.ts';
 import { RequestWindow } from './request-window.ts';
 import { RunningState } from './running-state.ts';
 import { Sources } from './sources.ts';
@@ -472,28 +469,8 @@ export class ControlPlane implements Control {
 
   /** Judges a document as a reload would, and tells what it would change. Opens what it can and takes it back; nothing takes effect. */
   judge(text: string, against: string | null): Promise<Judgement> {
-    return this.#turns.take(async () => {
-      const id = createHash('sha256').update(text).digest('hex').slice(0, 12);
-      const { read } = this.#options;
-      let before = this.#document.document;
-      let next: LoadedDocument;
-      try {
-        next = await read(text);
-        if (against !== null) before = (await read(against)).document;
-        await tryToPrepare(this.#parts, next);
-      } catch (error) {
-        if (!(error instanceof ConfigError) && !(error instanceof OperationError)) throw error;
-        const problems = error instanceof ConfigError ? error.problems.map(formatProblem) : [error.message];
-        return { id, problems, changes: [], replay: null };
-      }
-      const pools = await judgePools(next.document, this.#document.document, (pool) => this.#pools.sizeOf(pool));
-      return {
-        id,
-        problems: pools.problems,
-        changes: diffLines(before, next.document),
-        replay: replay(this.#requests.samples, next.document, (pool) => pools.empty.has(pool)),
-      };
-    });
+    const parts = { ...this.#parts, read: this.#options.read, samples: () => this.#requests.samples };
+    return this.#turns.take(() => judgeLive(text, against, this.#document.document, parts));
   }
 
   /** One after the other, each when its predecessor's sockets have been taken over. Ends at the first that cannot be restarted now. */

@@ -1,12 +1,18 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { Judgement } from '../admin/config-acts.ts';
 import { systemClock } from '../base/clock.ts';
+import { ConfigError, formatProblem, OperationError } from '../base/errors.ts';
 import { systemRandom } from '../base/random.ts';
+import { diffLines } from '../config/diff-text.ts';
 import type { PoolOptions } from '../pool/options.ts';
-import type { DocumentOptions } from './document.ts';
-import { within } from './reload.ts';
+import type { DocumentOptions, LoadedDocument } from './document.ts';
+import { type ReloadParts, tryToPrepare, within } from './reload.ts';
+import { replay } from './replay.ts';
+import type { RequestWindow } from './request-window.ts';
 import { Sources } from './sources.ts';
 
 /** How long registries that are new to this proxy may take to answer a question about a document that is only judged. */
@@ -81,4 +87,39 @@ async function ask(
     await sources.close();
     await rm(stateDirectory, { recursive: true, force: true });
   }
+}
+
+export interface JudgeParts extends ReloadParts {
+  /** Throws a ConfigError. */
+  readonly read: (text: string) => Promise<LoadedDocument>;
+  /** The last requests, as they were sampled. */
+  readonly samples: () => RequestWindow['samples'];
+}
+
+/** Judges a document as a reload would, and tells what it would change against another or what runs. Opens what it can and takes it back; nothing takes effect. */
+export async function judgeLive(
+  text: string,
+  against: string | null,
+  running: DocumentOptions,
+  parts: JudgeParts,
+): Promise<Judgement> {
+  const id = createHash('sha256').update(text).digest('hex').slice(0, 12);
+  let before = running;
+  let next: LoadedDocument;
+  try {
+    next = await parts.read(text);
+    if (against !== null) before = (await parts.read(against)).document;
+    await tryToPrepare(parts, next);
+  } catch (error) {
+    if (!(error instanceof ConfigError) && !(error instanceof OperationError)) throw error;
+    const problems = error instanceof ConfigError ? error.problems.map(formatProblem) : [error.message];
+    return { id, problems, changes: [], replay: null };
+  }
+  const pools = await judgePools(next.document, running, (pool) => parts.pools.sizeOf(pool));
+  return {
+    id,
+    problems: pools.problems,
+    changes: diffLines(before, next.document),
+    replay: replay(parts.samples(), next.document, (pool) => pools.empty.has(pool)),
+  };
 }

@@ -17,6 +17,8 @@ import { Http1Exchange } from './http1-exchange.ts';
 import { BodyFraming, Persistence, writeResponseHead, writeTunnelHead } from './response-head.ts';
 
 /** What the client is expected to send next. */
+/** A rate over less says nothing: a small body that comes in pieces is no attack. */
+const RATE_MS = 10_000;
 const State = { IDLE: 0, HEAD: 1, BODY: 2, WAITING: 3, TUNNEL: 4, LINGER: 5, CLOSED: 6 } as const;
 type State = (typeof State)[keyof typeof State];
 
@@ -502,7 +504,7 @@ export class ClientConnection {
   /** A body that comes byte by byte never stalls, but would hold an endpoint for ever. An endpoint that answers meanwhile wants it so. */
   #isTooSlow(windowMs: number): boolean {
     const elapsedMs = this.engine.context.clock.now() - this.#measuredMs;
-    if (this.#paused || elapsedMs < windowMs || this.#exchange.forwarding.responded) return false;
+    if (this.#paused || elapsedMs < Math.max(windowMs, RATE_MS) || this.#exchange.forwarding.responded) return false;
     const bytes = this.#exchange.bytesIn - this.#measuredBytes;
     this.#measure();
     return bytes * 1000 < this.settings.limits.bodyRate * elapsedMs;
