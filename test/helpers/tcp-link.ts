@@ -16,12 +16,17 @@ export interface TcpLink extends AsyncDisposable {
 
 export async function startTcpLink(target: number, host = '127.0.0.1'): Promise<TcpLink> {
   const pairs = new Set<readonly [Socket, Socket]>();
+  const open = new Set<Socket>();
   let isSilent = false;
   const each = (act: (socket: Socket) => void) => {
     for (const pair of pairs) for (const socket of pair) act(socket);
   };
   const server = createServer((near) => {
     const far = connect(target, host);
+    for (const socket of [near, far]) {
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+    }
     const pair = [near, far] as const;
     pairs.add(pair);
     for (const [from, to] of [pair, [far, near]] as const) {
@@ -38,7 +43,8 @@ export async function startTcpLink(target: number, host = '127.0.0.1'): Promise<
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const close = async () => {
-    each((socket) => socket.destroy());
+    // Also those whose other side has gone in silence.
+    for (const socket of open) socket.destroy();
     if (server.listening) await new Promise((resolve) => server.close(resolve));
   };
   return {

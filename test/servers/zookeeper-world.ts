@@ -96,8 +96,11 @@ export async function zookeeperWorld(): Promise<RegistryWorld & { readonly serve
     },
     async deregister(service, port) {
       const path = pathOf(service, port);
-      await apps.get(path)?.session.delete(path);
-      await apps.get(path)?.session.close();
+      const session = apps.get(path)?.session;
+      // An application whose server was away leaves when it is connected again.
+      if (session !== undefined)
+        await eventually(() => session.isConnected && session.delete(path).then(() => true), { intervalMs: 50 });
+      await session?.close();
       await die(path);
     },
     die: (service, port) => die(pathOf(service, port)),
