@@ -82,7 +82,7 @@ export class ConsulRegistry implements Registry {
     this.#isFresh = isFresh;
     this.#contact = new RegistryContact(
       () => this.#ping(),
-      { lost: (error) => this.#lost(error), back: () => this.#back() },
+      { lost: (error) => this.#lost(error), stillLost: (error) => this.#tell(error), back: () => this.#back() },
       context.clock,
       context.random,
     );
@@ -244,6 +244,10 @@ export class ConsulRegistry implements Registry {
       registry: this.#context.name,
       error: error.message,
     });
+    this.#tell(error);
+  }
+
+  #tell(error: OperationError): void {
     for (const watch of this.#watches.values()) watch.lost(error);
   }
 

@@ -93,7 +93,7 @@ export class EtcdRegistry implements Registry {
     this.#watches = new ServiceWatches((service) => this.#makeWatch(service), context.random);
     this.#contact = new RegistryContact(
       () => this.#ping(),
-      { lost: (error) => this.#lost(error), back: () => this.#back() },
+      { lost: (error) => this.#lost(error), stillLost: (error) => this.#tell(error), back: () => this.#back() },
       context.clock,
       context.random,
       PING_MS,
@@ -231,6 +231,10 @@ export class EtcdRegistry implements Registry {
     this.#hasGap = true;
     this.#attempts++;
     this.#stop();
+    this.#tell(error);
+  }
+
+  #tell(error: OperationError): void {
     for (const watch of this.#watches) watch.lost(error);
   }
 

@@ -15,6 +15,8 @@ const RECONNECT_MAX_MS = 5000;
 export interface ContactEvents {
   /** The registry cannot be reached. Called once per outage. */
   lost(error: OperationError): void;
+  /** It still cannot, for another reason than was told last. */
+  stillLost(error: OperationError): void;
   /** The registry can be reached again. */
   back(): void;
 }
@@ -104,9 +106,10 @@ export class RegistryContact {
       this.#schedule(jittered(this.#random, this.#pingMs, 0.2));
       return;
     }
-    const wasUp = this.isUp;
+    const before = this.#failure;
     this.#failure = failure;
     this.#schedule(this.#backoff.next());
-    if (wasUp) this.#events.lost(failure);
+    if (before === null) this.#events.lost(failure);
+    else if (before.message !== failure.message) this.#events.stillLost(failure);
   };
 }

@@ -4,7 +4,7 @@ import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask } from '../helpers/raw-client.ts';
 
-const USERS = Array.from({ length: 24 }, (_, i) => `user-${i}`);
+const USERS = Array.from({ length: 60 }, (_, i) => `user-${i}`);
 
 describe.each(['rendezvous', 'maglev'])('requests with the same value of a header (%s)', (table) => {
   const origins: Origin[] = [];
@@ -46,7 +46,7 @@ describe.each(['rendezvous', 'maglev'])('requests with the same value of a heade
   it('go to one endpoint on every worker, and other values to others', async () => {
     const first = await owners();
     expect(new Set(first)).toEqual(new Set(['red', 'green', 'blue']));
-    // The kernel gives each connection to either worker by chance: that one had none of 96 does not happen.
+    // The kernel gives each connection to either worker by chance: that one had none of 240 does not happen.
     for (let round = 0; round < 4; round++) expect(await owners()).toEqual(first);
   });
 
