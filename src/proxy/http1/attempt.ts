@@ -6,7 +6,6 @@ import { outcomeOfStatus, RetryOn } from '../../pool/retry.ts';
 import type { ResponseHead } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
 import type { Reason } from '../listener-cells.ts';
-import type { ClientConnection } from './client-connection.ts';
 import type { Http1Engine } from './engine.ts';
 import type { Forwarding } from './forwarding.ts';
 import type { Http1Exchange } from './http1-exchange.ts';
@@ -35,7 +34,6 @@ export class Attempt implements UpstreamOwner {
   responseMs = -1;
   readonly #forwarding: Forwarding;
   readonly #exchange: Http1Exchange;
-  readonly #client: ClientConnection;
   readonly #engine: Http1Engine;
   readonly #timer: WheelTimer;
   #number = 0;
@@ -46,11 +44,10 @@ export class Attempt implements UpstreamOwner {
   #touchedMs = 0;
   #outcome: Outcome = Outcome.OK;
 
-  constructor(forwarding: Forwarding, exchange: Http1Exchange, client: ClientConnection) {
+  constructor(forwarding: Forwarding, exchange: Http1Exchange, engine: Http1Engine) {
     this.#forwarding = forwarding;
     this.#exchange = exchange;
-    this.#client = client;
-    this.#engine = client.engine;
+    this.#engine = engine;
     this.#timer = new WheelTimer(() => this.#onTimer());
   }
 
@@ -72,7 +69,7 @@ export class Attempt implements UpstreamOwner {
     this.#number = number;
     this.startedMs = nowMs;
     this.#sent = false;
-    const isConnect = this.#client.head.method === Method.CONNECT;
+    const isConnect = this.#exchange.head.method === Method.CONNECT;
     const { proxyProtocol } = forwarding.pool.options;
     const kept = forwarding.dialOnly || isConnect ? null : this.#takeKept(endpoint, proxyProtocol !== null);
     const dialer = forwarding.dialer;
@@ -80,13 +77,13 @@ export class Attempt implements UpstreamOwner {
       kept ??
       (proxyProtocol === null
         ? upstreams.dial(endpoint, dialer)
-        : upstreams.dial(endpoint, dialer, this.#client, this.#client.preface(proxyProtocol)));
+        : upstreams.dial(endpoint, dialer, this.#exchange.client, this.#exchange.client.preface(proxyProtocol)));
     this.#upstream = upstream;
     if (kept === null) {
       const limit = forwarding.pool.options.timeouts.connect;
       if (limit !== null) this.#arm(Wait.CONNECT, limit);
       if (dialer.readyEvent === 'connect' && !isConnect) this.#send(upstream);
-      else upstream.assign(this, this.#client.head.method);
+      else upstream.assign(this, this.#exchange.head.method);
     } else {
       this.connectMs = 0;
       if (nowMs - kept.idleSinceMs > LOOK_FIRST_MS) setImmediate(() => this.#sendIfOpen(upstream));
@@ -97,7 +94,7 @@ export class Attempt implements UpstreamOwner {
   /** Where the endpoint was told who the client is, only that client's connections will do. */
   #takeKept(endpoint: Endpoint, isOwn: boolean): UpstreamConnection | null {
     const { upstreams } = this.#engine.context;
-    if (isOwn) return upstreams.takeOwn(endpoint, this.#forwarding.isRepeatable, this.#client);
+    if (isOwn) return upstreams.takeOwn(endpoint, this.#forwarding.isRepeatable, this.#exchange.client);
     return upstreams.take(endpoint, this.#forwarding.isRepeatable);
   }
 
@@ -109,33 +106,42 @@ export class Attempt implements UpstreamOwner {
     this.#forwarding.onStale(this);
   }
 
-  /** Writes head and what there is of the body. On a connection that is being dialled it waits there. */
+  /** Writes head and what there is of the body; what comes in the same read goes with it. On a connection that is being dialled it waits there. */
   #send(upstream: UpstreamConnection): void {
-    const client = this.#client;
+    const client = this.#exchange.client;
     const writer = this.#engine.requestWriter;
     const { body, pool, upgrade } = this.#forwarding;
     this.#sent = true;
-    upstream.assign(this, client.head.method);
-    writeRequestHead(writer, client.head, this.#exchange.headBytes, {
+    upstream.assign(this, this.#exchange.head.method);
+    writeRequestHead(writer, this.#exchange.head, this.#exchange.headBytes, {
       peerAddress: client.peerAddress,
       trusted: client.trusted,
       secure: client.secured !== null,
       host: pool.options.host === 'endpoint' ? upstream.endpoint.id : null,
       attempt: client.trusted ? this.#number + this.#exchange.earlierAttempts : this.#number,
       upgrade,
-      via: client.settings.via?.line(client.head.minor) ?? null,
+      via: client.settings.via?.line(this.#exchange.head.minor) ?? null,
       edits: this.#exchange.requestEdits,
     });
-    const full = !body.writeKept(writer, upstream.writer);
+    body.appendKept(writer);
     if (body.keptBytes > REPLAY_MAX) body.dropKept();
-    if (full && !body.complete) client.pauseReading();
-    else client.resumeReading();
+    if (!client.isReadingBody) this.flush();
     if (upstream.connected && body.complete) this.#armResponse();
+  }
+
+  /** Writes what was put together. */
+  flush(): void {
+    const upstream = this.#upstream;
+    if (upstream === null || !this.#sent) return;
+    const { requestWriter } = this.#engine;
+    if (requestWriter.length > 0) upstream.writer.writeAll(requestWriter);
+    if (upstream.writer.isFull && !this.#forwarding.body.complete) this.#exchange.client.pauseReading();
+    else this.#exchange.client.resumeReading();
   }
 
   onConnected(): void {
     this.connectMs = this.#engine.context.clock.now() - this.startedMs;
-    if (this.#client.head.method === Method.CONNECT) return this.#openTunnel();
+    if (this.#exchange.head.method === Method.CONNECT) return this.#openTunnel();
     if (!this.#sent) this.#send(this.#upstream as UpstreamConnection);
     if (this.#forwarding.body.complete) this.#armResponse();
     else this.#disarm();
@@ -147,22 +153,22 @@ export class Attempt implements UpstreamOwner {
     if (upstream === null || !this.#sent) return false;
     const { body } = this.#forwarding;
     if (body.replayable && body.keptBytes > REPLAY_MAX) body.dropKept();
-    const full = !body.write(this.#engine.requestWriter, upstream.writer, bytes, start, end, this.#client.reader);
-    if (full) this.#client.pauseReading();
+    body.append(this.#engine.requestWriter, upstream.writer, bytes, start, end, this.#exchange.client.reader);
     return true;
   }
 
   takeBodyEnd(): void {
     const upstream = this.#upstream;
     if (upstream === null || !this.#sent) return;
-    this.#forwarding.body.writeEnd(this.#engine.requestWriter, upstream.writer);
+    this.#forwarding.body.appendEnd(this.#engine.requestWriter);
     if (upstream.connected && !this.#forwarding.responded) this.#armResponse();
   }
 
   // --- the response comes --------------------------------------------------------------------------------------------------------
 
   onInterim(head: ResponseHead, bytes: Buffer): void {
-    if (!this.#forwarding.isContested(this)) this.#client.sendInterim(head, bytes, this.#exchange.responseEdits);
+    if (!this.#forwarding.isContested(this))
+      this.#exchange.client.sendInterim(head, bytes, this.#exchange.responseEdits);
   }
 
   onResponseHead(head: ResponseHead, bytes: Buffer): boolean {
@@ -189,7 +195,7 @@ export class Attempt implements UpstreamOwner {
       this.#exchange.responseEdits.add('set-cookie', affinity.setCookie(endpoint, this.#exchange.secure));
     this.#exchange.onResponseHead(head.status);
     if (head.status === 101) this.#startTunnel(head, bytes);
-    else this.#client.startResponse(head, bytes, this.#exchange.responseEdits);
+    else this.#exchange.client.startResponse(head, bytes, this.#exchange.responseEdits);
     return true;
   }
 
@@ -210,18 +216,18 @@ export class Attempt implements UpstreamOwner {
 
   onResponseBody(bytes: Buffer, start: number, end: number): void {
     this.#touchedMs = this.#engine.context.clock.now();
-    this.#client.writeBody(bytes, start, end, (this.#upstream as UpstreamConnection).reader);
+    this.#exchange.client.writeBody(bytes, start, end, (this.#upstream as UpstreamConnection).reader);
   }
 
   onReadDone(): void {
-    if (this.#forwarding.responded) this.#client.flush();
+    if (this.#forwarding.responded) this.#exchange.client.flush();
   }
 
   onResponseEnd(trailers: string, reusable: boolean): void {
     const upstream = this.#upstream as UpstreamConnection;
     const { pool, body } = this.#forwarding;
     this.#upstream = null;
-    this.#client.endResponse(trailers);
+    this.#exchange.client.endResponse(trailers);
     // A request that is still on its way would stand before the next one.
     if (reusable && body.complete && upstream.writer.isEmpty)
       this.#engine.context.upstreams.put(upstream, pool.options.timeouts.idle ?? Infinity);
@@ -243,7 +249,7 @@ export class Attempt implements UpstreamOwner {
   }
 
   onUpstreamDrain(): void {
-    this.#client.resumeReading();
+    this.#exchange.client.resumeReading();
   }
 
   // --- tunnels -------------------------------------------------------------------------------------------------------------------
@@ -263,19 +269,19 @@ export class Attempt implements UpstreamOwner {
   #startTunnel(head: ResponseHead | null, bytes: Buffer): void {
     this.#forwarding.isTunnel = true;
     this.#disarm();
-    this.#client.startTunnel(head, bytes, this.#exchange.responseEdits);
+    this.#exchange.client.startTunnel(head, bytes, this.#exchange.responseEdits);
   }
 
   onTunnelFromClient(bytes: Buffer): void {
     const upstream = this.#upstream;
     if (upstream === null) return;
-    upstream.writer.writeBehind(this.#engine.requestWriter, bytes, 0, bytes.length, this.#client.reader);
-    if (upstream.writer.isFull) this.#client.pauseReading();
+    upstream.writer.writeBehind(this.#engine.requestWriter, bytes, 0, bytes.length, this.#exchange.client.reader);
+    if (upstream.writer.isFull) this.#exchange.client.pauseReading();
   }
 
   onTunnelBytes(bytes: Buffer): void {
     const upstream = this.#upstream as UpstreamConnection;
-    if (!this.#client.writeTunnel(bytes, upstream.reader)) upstream.socket.pause();
+    if (!this.#exchange.client.writeTunnel(bytes, upstream.reader)) upstream.socket.pause();
   }
 
   onTunnelEnd(): void {
@@ -323,7 +329,7 @@ export class Attempt implements UpstreamOwner {
 
   #cutResponse(outcome: Outcome): void {
     this.#forwarding.pool.release(this.endpoint as Endpoint, outcome, this.responseMs);
-    this.#client.abort();
+    this.#exchange.client.abort();
     if (outcome === Outcome.CLIENT_GONE) this.#exchange.end('client-gone');
     else this.#exchange.end(outcome === Outcome.TIMED_OUT ? 'response-timeout' : 'reset');
   }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { WheelTimer } from '../../base/timer-wheel.ts';
 import { ChunkedReader, ChunkedStatus } from '../../wire/http1/chunked-reader.ts';
-import { type HeadLimits, HeadStatus, RequestHead, type ResponseHead } from '../../wire/http1/head-reader.ts';
+import { HeadStatus, type RequestHead, type ResponseHead } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
 import type { ProxyHeader } from '../../wire/proxy-protocol.ts';
 import type { Reason } from '../listener-cells.ts';
@@ -13,12 +13,12 @@ import { formatAnswer } from './answer.ts';
 import { writeChunk, writeLastChunk } from './chunk-frame.ts';
 import type { Http1Engine, Http1Settings } from './engine.ts';
 import type { HeaderEdits } from './header-edits.ts';
-import { Http1Exchange } from './http1-exchange.ts';
+import type { Http1Exchange } from './http1-exchange.ts';
 import { BodyFraming, Persistence, writeResponseHead, writeTunnelHead } from './response-head.ts';
 
-/** What the client is expected to send next. */
 /** A rate over less says nothing: a small body that comes in pieces is no attack. */
 const RATE_MS = 10_000;
+/** What the client is expected to send next. */
 const State = { IDLE: 0, HEAD: 1, BODY: 2, WAITING: 3, TUNNEL: 4, LINGER: 5, CLOSED: 6 } as const;
 type State = (typeof State)[keyof typeof State];
 
@@ -28,13 +28,10 @@ const READ_AHEAD = 64 * 1024;
 const LINGER_MS = 2000;
 /** How long a client may take to fetch what is left of a last response in our own buffer: two reads at most. */
 const LAST_BYTES_MS = 60_000;
-/** The engine's own ceilings where the document sets no limit. */
-const HEAD_MAX = 64 * 1024;
-const HEADERS_MAX = 1000;
 const TRAILERS_MAX = 64;
 const EMPTY = Buffer.alloc(0);
 
-/** One client's connection: reads its requests one after the other, writes their responses in order. Owns one exchange, used again and again. */
+/** One client's connection: reads its requests one after the other, writes their responses in order. Borrows an exchange for each. */
 export class ClientConnection {
   readonly engine: Http1Engine;
   readonly socket: Socket;
@@ -45,14 +42,16 @@ export class ClientConnection {
   readonly peerAddress: string;
   /** An upstream connection was opened that carries this client's requests alone. */
   hasOwnUpstreams = false;
-  readonly head: RequestHead;
   /** What holds for the request at hand. */
   settings: Http1Settings;
   /** Whether the peer is believed about the client's address. */
   trusted: boolean;
+  /** Bytes of the request's body are at hand: who writes it to an endpoint waits for all of them; `onRequestReadDone` follows. */
+  isReadingBody = false;
   readonly #reader: SocketReader;
   readonly #writer: SocketWriter;
-  readonly #exchange: Http1Exchange;
+  /** Lent while there is a request, from its first byte on. */
+  #lent: Http1Exchange | null = null;
   readonly #timer: WheelTimer;
   #chunked: ChunkedReader | null = null;
   #state: State = State.IDLE;
@@ -77,8 +76,6 @@ export class ClientConnection {
     this.proxied = proxied;
     this.peerAddress = clientAddressOf(socket, proxied);
     this.trusted = isTrusted(engine.settings, this.peerAddress);
-    this.head = new RequestHead(headLimits(engine.settings));
-    this.#exchange = new Http1Exchange(this);
     this.#timer = new WheelTimer(() => this.#onTimer());
     this.#touchedMs = engine.context.clock.now();
     const { sockets } = engine.context;
@@ -107,7 +104,8 @@ export class ClientConnection {
 
   /** Whether the request in `buf` is for a host of another certificate. Asked once per request; nearly all name the same host as the one before. */
   isMisdirected(buf: Buffer): boolean {
-    const { secured, head } = this;
+    const { secured } = this;
+    const head = this.#head;
     if (secured === null || head.hostEnd === head.hostStart) return false;
     const own = this.#ownHost;
     const isKnown =
@@ -119,6 +117,16 @@ export class ClientConnection {
     if (secured.isMisdirected(host)) return true;
     this.#ownHost = Buffer.from(line);
     return false;
+  }
+
+  /** Only while there is a request. */
+  get #exchange(): Http1Exchange {
+    return this.#lent as Http1Exchange;
+  }
+
+  /** Of the request at hand. */
+  get #head(): RequestHead {
+    return this.#exchange.head;
   }
 
   /** Reads what this client sends: who holds bytes of it asks here whether they may be taken. */
@@ -168,7 +176,8 @@ export class ClientConnection {
 
   #readRequest(buf: Buffer): void {
     if (this.#state === State.IDLE && this.settings !== this.engine.settings) this.#takeSettings();
-    const status = this.head.read(buf, 0, buf.length);
+    this.#lent ??= this.engine.lend(this);
+    const status = this.#head.read(buf, 0, buf.length);
     if (status === HeadStatus.COMPLETE) {
       this.engine.context.wheel.disarm(this.#timer);
       this.#begin(buf);
@@ -177,14 +186,15 @@ export class ClientConnection {
       if (this.#state === State.IDLE) this.#arm(this.settings.timeouts.head);
       this.#state = State.HEAD;
     } else {
-      const { errorStatus, errorReason } = this.head;
+      const { errorStatus, errorReason } = this.#head;
       this.#exchange.bytesIn = buf.length;
       this.#exchange.reject(errorStatus, errorReason as Reason);
     }
   }
 
   #begin(buf: Buffer): void {
-    const { head, engine } = this;
+    const { engine } = this;
+    const head = this.#head;
     // A client whose CONNECT is refused may have sent bytes for the tunnel already: they must not be read as requests.
     this.#closeAfter = !head.keepAlive || engine.draining || head.method === Method.CONNECT;
     this.#bodyBytes = 0;
@@ -201,8 +211,10 @@ export class ClientConnection {
     if (head.chunked) this.#chunkedReader().reset();
     const bodyStart = head.end;
     if (!hasBody && bodyStart < buf.length) this.#held = Buffer.from(buf.subarray(bodyStart));
+    this.isReadingBody = hasBody && bodyStart < buf.length;
     exchange.begin(buf, !hasBody);
-    if (!hasBody || this.#state !== State.BODY) return;
+    if (!hasBody) return;
+    if (this.#state !== State.BODY) return this.#endBodyRead();
     this.#touchedMs = engine.context.clock.now();
     this.#measure();
     this.#arm(this.settings.timeouts.body);
@@ -213,7 +225,6 @@ export class ClientConnection {
   #takeSettings(): void {
     this.settings = this.engine.settings;
     this.trusted = isTrusted(this.settings, this.peerAddress);
-    this.head.limits = headLimits(this.settings);
     this.#chunked = null;
   }
 
@@ -229,17 +240,27 @@ export class ClientConnection {
 
   #readBody(bytes: Buffer, start: number): void {
     this.#touchedMs = this.engine.context.clock.now();
-    if (this.head.chunked) {
-      this.#readChunked(bytes, start);
-      return;
-    }
+    this.isReadingBody = true;
+    if (this.#head.chunked) this.#readChunked(bytes, start);
+    else this.#readLength(bytes, start);
+    this.#endBodyRead();
+  }
+
+  #endBodyRead(): void {
+    this.isReadingBody = false;
+    this.#lent?.forwarding.onRequestReadDone();
+    // What was put together for a request that has been given up meanwhile must not stand before another one: the writer is shared.
+    this.engine.requestWriter.begin();
+  }
+
+  #readLength(bytes: Buffer, start: number): void {
     const end = Math.min(bytes.length, start + this.#remaining);
     this.#remaining -= end - start;
     this.#exchange.bytesIn += end - start;
     const done = this.#remaining === 0;
     if (done) this.#bodyDone(bytes, end);
     this.#exchange.onRequestBody(bytes, start, end);
-    if (done) this.#exchange.onRequestEnd('');
+    if (done) this.#lent?.onRequestEnd('');
   }
 
   #readChunked(bytes: Buffer, start: number): void {
@@ -283,13 +304,13 @@ export class ClientConnection {
     if (!this.#paused) return;
     this.#paused = false;
     this.#touchedMs = this.engine.context.clock.now();
-    this.#measure();
+    if (this.#state === State.BODY) this.#measure();
     this.socket.resume();
   }
 
   /** An interim response (1xx); HTTP/1.0 clients do not know them. */
   sendInterim(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
-    if (this.head.minor === 0) return;
+    if (this.#head.minor === 0) return;
     const writer = this.engine.responseWriter;
     writeResponseHead(writer, head, buf, BodyFraming.NONE, Persistence.DEFAULT, edits, this.settings.via);
     this.flush();
@@ -297,10 +318,10 @@ export class ClientConnection {
 
   /** Begins the response: head of the endpoint's, framed for this client. */
   startResponse(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
-    const bodiless = this.head.method === Method.HEAD || head.status === 204 || head.status === 304;
+    const bodiless = this.#head.method === Method.HEAD || head.status === 204 || head.status === 304;
     if (bodiless) this.#framing = BodyFraming.NONE;
     else if (head.contentLength >= 0) this.#framing = BodyFraming.LENGTH;
-    else this.#framing = this.head.minor === 1 ? BodyFraming.CHUNKED : BodyFraming.UNTIL_CLOSE;
+    else this.#framing = this.#head.minor === 1 ? BodyFraming.CHUNKED : BodyFraming.UNTIL_CLOSE;
     if (this.#framing === BodyFraming.UNTIL_CLOSE || this.engine.draining) this.#closeAfter = true;
     const { via } = this.settings;
     writeResponseHead(this.engine.responseWriter, head, buf, this.#framing, this.#persistence(), edits, via);
@@ -308,7 +329,7 @@ export class ClientConnection {
 
   #persistence(): Persistence {
     if (this.#closeAfter) return Persistence.CLOSE;
-    return this.head.minor === 0 ? Persistence.KEEP_ALIVE : Persistence.DEFAULT;
+    return this.#head.minor === 0 ? Persistence.KEEP_ALIVE : Persistence.DEFAULT;
   }
 
   /** Switches to a tunnel: the 101 head goes out, or our own answer to CONNECT when `head` is null; bytes go both ways from now on. */
@@ -348,7 +369,7 @@ export class ClientConnection {
       this.#countOut(writer.length);
       this.#writer.writeAll(writer);
     }
-    if (this.#writer.isFull) this.#exchange.forwarding.onClientFull();
+    if (this.#writer.isFull) this.#lent?.forwarding.onClientFull();
   }
 
   /** Bytes of a tunnel, just read by `reader`; returns false when the client is behind. */
@@ -368,7 +389,7 @@ export class ClientConnection {
   /** A whole response of evenkeel itself. Closes when the request has not been read to its end. */
   answer(status: number, reason: Reason | null, body?: string, headers?: Readonly<Record<string, string>>): void {
     if (this.#state <= State.BODY || this.engine.draining) this.#closeAfter = true;
-    const { head } = this;
+    const head = this.#head;
     const bytes = formatAnswer({
       status,
       reason,
@@ -384,6 +405,7 @@ export class ClientConnection {
 
   /** The exchange is over: goes on with the next request, or ends the connection. */
   exchangeEnded(): void {
+    this.#giveBack();
     if (this.#state === State.CLOSED) return;
     if (this.#state !== State.WAITING) this.#closeAfter = true;
     this.engine.context.wheel.disarm(this.#timer);
@@ -401,8 +423,13 @@ export class ClientConnection {
     if (this.#held.length > 0) process.nextTick(() => this.#readAhead());
   }
 
+  #giveBack(): void {
+    this.engine.takeBack(this.#exchange);
+    this.#lent = null;
+  }
+
   #onDrain(): void {
-    this.#exchange.forwarding.onClientDrain();
+    this.#lent?.forwarding.onClientDrain();
     if (this.#state !== State.IDLE) return;
     this.resumeReading();
     this.#readAhead();
@@ -430,6 +457,7 @@ export class ClientConnection {
 
   /** Ends the tunnel after what was written. */
   endTunnel(): void {
+    this.#giveBack();
     if (this.#state === State.CLOSED) return;
     this.#linger();
   }
@@ -442,7 +470,7 @@ export class ClientConnection {
     if (this.#state === State.CLOSED) return;
     // Closed first, so that the end of the exchange sends no FIN: a body that ends with its connection must not look whole.
     this.#close();
-    this.#exchange.onClientGone();
+    this.#lent?.onClientGone();
     this.#reset();
   }
 
@@ -539,7 +567,7 @@ export class ClientConnection {
 
   #onClose(): void {
     if (this.#state === State.CLOSED) return;
-    this.#exchange.onClientGone();
+    this.#lent?.onClientGone();
     this.#close();
     this.socket.destroy();
   }
@@ -551,15 +579,6 @@ export class ClientConnection {
     if (this.hasOwnUpstreams) this.engine.context.upstreams.forgetOwner(this);
     this.engine.closed(this);
   }
-}
-
-function headLimits({ limits }: Http1Settings): HeadLimits {
-  const headBytes = limits.head > 0 ? limits.head : HEAD_MAX;
-  return {
-    headBytes,
-    headers: limits.headers > 0 ? limits.headers : HEADERS_MAX,
-    target: limits.target > 0 ? limits.target : headBytes,
-  };
 }
 
 function isTrusted(settings: Http1Settings, address: string): boolean {

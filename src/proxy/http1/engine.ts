@@ -6,6 +6,7 @@ import type { Middleware } from '../../middleware/exchange.ts';
 import type { Pool } from '../../pool/pool.ts';
 import type { RouteCells } from '../../routing/route-cells.ts';
 import type { RouteTable } from '../../routing/route-table.ts';
+import type { HeadLimits } from '../../wire/http1/head-reader.ts';
 import type { ProxyHeader } from '../../wire/proxy-protocol.ts';
 import type { AccessSink } from '../access-sink.ts';
 import { ByteWriter } from '../byte-writer.ts';
@@ -15,6 +16,7 @@ import type { Sockets } from '../sockets.ts';
 import type { UniqueIds } from '../unique-ids.ts';
 import { formatAnswer } from './answer.ts';
 import { ClientConnection } from './client-connection.ts';
+import { Http1Exchange } from './http1-exchange.ts';
 import type { UpstreamConnections } from './upstream-connections.ts';
 import type { UpstreamDialer } from './upstream-dialer.ts';
 import type { Via } from './via.ts';
@@ -68,6 +70,11 @@ export interface EngineContext {
   readonly uniqueIds: UniqueIds;
 }
 
+/** The engine's own ceilings where the document sets no limit. */
+const HEAD_MAX = 64 * 1024;
+const HEADERS_MAX = 1000;
+/** Exchanges that are kept for the next requests. */
+const SPARE = 256;
 /** What a refused connection may take to fetch its answer and leave. */
 const REFUSED_MS = 1000;
 /** A request that idled this long while draining has not been sent: nothing is lost by ending the connection. */
@@ -77,20 +84,48 @@ const DRAIN_IDLE_MS = 1000;
 export class Http1Engine {
   readonly context: EngineContext;
   readonly cells: ListenerCells;
-  settings: Http1Settings;
+  #settings: Http1Settings;
   /** Null when no access log is kept. */
   access: AccessSink | null;
   draining = false;
   /** Heads and bodies are put together here before they are written; what is begun is taken in the same turn. */
   readonly requestWriter = new ByteWriter();
   readonly responseWriter = new ByteWriter();
+  /** What heads of requests are held to. */
+  headLimits: HeadLimits;
   readonly #connections = new Set<ClientConnection>();
+  readonly #spare: Http1Exchange[] = [];
 
   constructor(settings: Http1Settings, cells: ListenerCells, context: EngineContext, access: AccessSink | null) {
-    this.settings = settings;
+    this.#settings = settings;
+    this.headLimits = headLimits(settings);
     this.access = access;
     this.cells = cells;
     this.context = context;
+  }
+
+  get settings(): Http1Settings {
+    return this.#settings;
+  }
+
+  /** A reload. */
+  set settings(settings: Http1Settings) {
+    this.#settings = settings;
+    this.headLimits = headLimits(settings);
+  }
+
+  /** For one request of `client`, which gives it back. */
+  lend(client: ClientConnection): Http1Exchange {
+    const exchange = this.#spare.pop() ?? new Http1Exchange(client);
+    exchange.client = client;
+    exchange.head.limits = this.headLimits;
+    return exchange;
+  }
+
+  takeBack(exchange: Http1Exchange): void {
+    if (exchange.hasWaited || this.#spare.length === SPARE) return;
+    exchange.head.reset();
+    this.#spare.push(exchange);
   }
 
   /** Connections open in this worker. */
@@ -133,4 +168,13 @@ export class Http1Engine {
   cut(): void {
     for (const connection of this.#connections) connection.cut();
   }
+}
+
+function headLimits({ limits }: Http1Settings): HeadLimits {
+  const headBytes = limits.head > 0 ? limits.head : HEAD_MAX;
+  return {
+    headBytes,
+    headers: limits.headers > 0 ? limits.headers : HEADERS_MAX,
+    target: limits.target > 0 ? limits.target : headBytes,
+  };
 }

@@ -12,7 +12,6 @@ import type { ResponseHead } from '../../wire/http1/head-reader.ts';
 import { isIdempotent, Method } from '../../wire/http1/method.ts';
 import type { Reason } from '../listener-cells.ts';
 import { Attempt } from './attempt.ts';
-import type { ClientConnection } from './client-connection.ts';
 import type { Http1Engine } from './engine.ts';
 import type { Http1Exchange } from './http1-exchange.ts';
 import { REPLAY_MAX, RequestBody } from './request-body.ts';
@@ -21,7 +20,7 @@ import type { UpstreamDialer } from './upstream-dialer.ts';
 
 /**
  * Has one exchange served by an endpoint: takes endpoints, begins attempts, and decides by one rule what follows when one fails or is slow. Two run
- * at once only as a hedge: the first answer counts, the other attempt is cancelled. One per client connection, used again for every request. Tells
+ * at once only as a hedge: the first answer counts, the other attempt is cancelled. One per exchange, used again and again. Tells
  * the exchange when it is over, by `fail` or `end`; attempts do so once they carry the response.
  */
 export class Forwarding implements PoolWaiter {
@@ -39,9 +38,8 @@ export class Forwarding implements PoolWaiter {
   dialOnly = false;
   /** When the whole request had come; 0 before that. */
   requestDoneMs = 0;
-  readonly body = new RequestBody();
+  readonly body: RequestBody;
   readonly #exchange: Http1Exchange;
-  readonly #client: ClientConnection;
   readonly #engine: Http1Engine;
   readonly #tried = new Tried();
   readonly #requestTimer: WheelTimer;
@@ -69,11 +67,11 @@ export class Forwarding implements PoolWaiter {
   /** What an endpoint that is not asked again said in Retry-After, in seconds; -1 when none did. */
   #retryAfterS = -1;
 
-  constructor(exchange: Http1Exchange, client: ClientConnection) {
+  constructor(exchange: Http1Exchange, engine: Http1Engine) {
     this.#exchange = exchange;
-    this.#client = client;
-    this.#engine = client.engine;
-    this.#first = new Attempt(this, exchange, client);
+    this.#engine = engine;
+    this.body = new RequestBody(this.#engine.context.sockets.buffers);
+    this.#first = new Attempt(this, exchange, engine);
     this.#current = this.#first;
     this.#requestTimer = new WheelTimer(() => this.#onRequestTimer());
     this.#pendingTimer = new WheelTimer(() => this.#onPendingTimer());
@@ -104,7 +102,7 @@ export class Forwarding implements PoolWaiter {
   /** Whether the request may be sent twice (RFC 9110 §9.2.2, or its client says so by Idempotency-Key) and can be. */
   get isRepeatable(): boolean {
     if (!this.body.replayable) return false;
-    return isIdempotent(this.#client.head.method) || this.#exchange.hasIdempotencyKey;
+    return isIdempotent(this.#exchange.head.method) || this.#exchange.hasIdempotencyKey;
   }
 
   // --- the request's body --------------------------------------------------------------------------------------------------------
@@ -119,13 +117,19 @@ export class Forwarding implements PoolWaiter {
   onRequestBody(bytes: Buffer, start: number, end: number): void {
     if (end === start) return;
     this.body.keep(bytes, start, end);
-    if (!this.#current.takeBody(bytes, start, end) && this.body.keptBytes > REPLAY_MAX) this.#client.pauseReading();
+    if (!this.#current.takeBody(bytes, start, end) && this.body.keptBytes > REPLAY_MAX)
+      this.#exchange.client.pauseReading();
   }
 
   onRequestEnd(trailers: string): void {
     this.body.end(trailers);
     this.requestDoneMs = this.#engine.context.clock.now();
     this.#current.takeBodyEnd();
+  }
+
+  /** All that one read of the client brought was handed over. */
+  onRequestReadDone(): void {
+    this.#current.flush();
   }
 
   onClientFull(): void {
@@ -150,7 +154,7 @@ export class Forwarding implements PoolWaiter {
   start(pool: Pool, dialer: UpstreamDialer, upgrade: boolean): void {
     const { context } = this.#engine;
     this.#pool = pool;
-    this.#hash = pool.hashOn === null ? 0 : hashOfRequest(pool.hashOn, this.#client.head, this.#exchange);
+    this.#hash = pool.hashOn === null ? 0 : hashOfRequest(pool.hashOn, this.#exchange.head, this.#exchange);
     this.#dialer = dialer;
     this.upgrade = upgrade;
     pool.countRequest();
@@ -179,7 +183,7 @@ export class Forwarding implements PoolWaiter {
   /** The endpoint that the client's cookie names, while it is available. */
   #acquireBound(pool: Pool, affinity: Affinity, nowMs: number): Endpoint | null {
     pool.refresh();
-    const { kinds, offsets, headerCount } = this.#client.head;
+    const { kinds, offsets, headerCount } = this.#exchange.head;
     const bytes = this.#exchange.headBytes;
     this.#bound = null;
     for (let i = 0; i < headerCount && this.#bound === null; i++)
@@ -341,7 +345,7 @@ export class Forwarding implements PoolWaiter {
 
   /** Only what may be sent twice and has no body; not what had to queue, for then there is no room for twice. */
   #armHedge(delayMs: number): void {
-    const { method } = this.#client.head;
+    const { method } = this.#exchange.head;
     if (delayMs === Infinity || this.#hasBody || this.upgrade || !this.#first.isRunning) return;
     if (isIdempotent(method) && method !== Method.CONNECT) this.#fine(delayMs);
   }
@@ -359,7 +363,7 @@ export class Forwarding implements PoolWaiter {
     if (endpoint === null) return;
     this.attempts++;
     this.#freeAttempts++;
-    this.#second ??= new Attempt(this, this.#exchange, this.#client);
+    this.#second ??= new Attempt(this, this.#exchange, this.#engine);
     this.#second.begin(endpoint, this.attempts, nowMs);
   }
 
@@ -415,6 +419,7 @@ export class Forwarding implements PoolWaiter {
     wheel.disarm(this.#requestTimer);
     wheel.disarm(this.#pendingTimer);
     if (this.#fineTimer !== null) fine.disarm(this.#fineTimer);
+    this.body.dropKept();
     this.#first.reset();
     this.#second?.reset();
     this.#current = this.#first;

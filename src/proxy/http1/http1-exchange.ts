@@ -1,6 +1,7 @@
 import type { HedgeOutcome } from '../../endpoint/pool-words.ts';
 import { type Exchange, Verdict } from '../../middleware/exchange.ts';
 import type { Pool } from '../../pool/pool.ts';
+import { RequestHead } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
 import type { AccessRecord } from '../access-sink.ts';
 import { REASONS, type Reason } from '../listener-cells.ts';
@@ -17,8 +18,8 @@ const HEAD_KEPT = 4096;
 const CLIENT_GONE = 499;
 
 /**
- * One request and its response. Owned by a client connection and used again for each of its requests: finds the route, runs its stages,
- * has the request forwarded or answers itself, and counts and tells when it is over.
+ * One request and its response: finds the route, runs its stages, has the request forwarded or answers itself, and counts and tells when it is over.
+ * Lent by the engine to a client connection while it has a request, so that connections that wait for one take up little; used again and again.
  */
 export class Http1Exchange extends RequestView implements Exchange, AccessRecord {
   /** Attempts, upstream side and body. */
@@ -31,7 +32,10 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
   arrivalMs = 0;
   totalMs = 0;
   reason: Reason | 'client-gone' | '' = '';
-  readonly #client: ClientConnection;
+  /** Whose request it is, or was last. */
+  client: ClientConnection;
+  /** Somebody may still call `resume` for a request that is over: it must serve no other. */
+  hasWaited = false;
   readonly #engine: Http1Engine;
   #active = false;
   #route: BoundRoute | null = null;
@@ -41,22 +45,23 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
   #head: Buffer = NO_BYTES;
 
   constructor(client: ClientConnection) {
-    super(client.head);
-    this.#client = client;
+    super(new RequestHead(client.engine.headLimits));
+    this.client = client;
     this.#engine = client.engine;
-    this.forwarding = new Forwarding(this, client);
+    this.forwarding = new Forwarding(this, client.engine);
   }
 
-  /** A head was read into `client.head`; its bytes are in `buf`. `complete`: there is no body. */
+  /** A head was read into `head`; its bytes are in `buf`. `complete`: there is no body. */
   begin(buf: Buffer, complete: boolean): void {
-    const { head, settings } = this.#client;
+    const { head } = this;
+    const { settings } = this.client;
     this.#active = true;
     this.bytes = buf;
     this.arrivalMs = this.#engine.context.clock.now();
     this.forwarding.expectBody(complete, head.chunked);
     const { hostStart, hostEnd, pathStart, pathEnd, method } = head;
     if (settings.via?.isIn(head, buf) === true) return this.fail(508, 'loop');
-    if (this.#client.isMisdirected(buf)) return this.fail(421, 'misdirected');
+    if (this.client.isMisdirected(buf)) return this.fail(421, 'misdirected');
     if ((method === Method.OPTIONS || method === Method.TRACE) && this.#endsHere(buf)) return;
     const { table } = settings;
     const route = table.match(buf, hostStart, hostEnd, pathStart, pathEnd, method, this);
@@ -79,7 +84,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
 
   /** RFC 9110 §7.6.2: a hop less for who comes next; answers when there is none left. */
   #endsHere(buf: Buffer): boolean {
-    const { head } = this.#client;
+    const { head } = this;
     const left = maxForwards(head, buf);
     if (left === MaxForwards.NONE) return false;
     if (left === MaxForwards.INVALID) {
@@ -102,6 +107,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
       if (verdict === Verdict.ANSWERED) return;
       if (verdict === Verdict.WAIT) {
         this.#waitsForStage = true;
+        this.hasWaited = true;
         return;
       }
     }
@@ -116,7 +122,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
 
   #forward(): void {
     const { pool, dialer } = this.#route as BoundRoute;
-    this.forwarding.start(pool, dialer, this.#client.head.upgrade && !this.upgradesToHttp);
+    this.forwarding.start(pool, dialer, this.head.upgrade && !this.upgradesToHttp);
   }
 
   onRequestBody(bytes: Buffer, start: number, end: number): void {
@@ -150,14 +156,14 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     }
     this.forwarding.cancel();
     if (!this.forwarding.responded) return this.fail(status, reason);
-    this.#client.abort();
+    this.client.abort();
     this.end(reason);
   }
 
   /** A middleware answers. */
   answer(status: number, body: string, headers?: Readonly<Record<string, string>>): typeof Verdict.ANSWERED {
     this.status = status;
-    this.#client.answer(status, null, body, headers);
+    this.client.answer(status, null, body, headers);
     this.end('');
     return Verdict.ANSWERED;
   }
@@ -167,7 +173,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     this.status = status;
     this.#engine.cells.rejected(this.#engine.context.row, REASONS.indexOf(reason));
     const headers = retryAfterS < 0 ? undefined : { 'retry-after': String(retryAfterS) };
-    this.#client.answer(status, reason, undefined, headers);
+    this.client.answer(status, reason, undefined, headers);
     this.end(reason);
   }
 
@@ -181,13 +187,13 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     if (route !== null) {
       // How long a tunnel stays open says nothing about how long answers take.
       const durationMs = isTunnel ? this.forwarding.queueMs + this.forwarding.responseMs : this.totalMs;
-      route.cells.count(context.row, this.#client.head.method, this.status, durationMs);
+      route.cells.count(context.row, this.head.method, this.status, durationMs);
       for (const stage of route.stages) stage.onEnd?.(this);
     }
     this.#engine.access?.record(this);
     this.#reset();
-    if (isTunnel) this.#client.endTunnel();
-    else this.#client.exchangeEnded();
+    if (isTunnel) this.client.endTunnel();
+    else this.client.exchangeEnded();
   }
 
   #reset(): void {
@@ -204,7 +210,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     this.bytesOut = 0;
   }
 
-  /** The bytes `client.head` points into. */
+  /** The bytes `head` points into. */
   get headBytes(): Buffer {
     return this.bytes;
   }
@@ -212,7 +218,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
   // --- what middleware and the access log read, besides RequestView --------------------------------------------------------------
 
   get listenerName(): string {
-    return this.#client.settings.listenerName;
+    return this.client.settings.listenerName;
   }
 
   get routeName(): string {
@@ -237,7 +243,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
 
   /** Attempts that an evenkeel before us had made when it sent this one: layers must not multiply each other's retries. */
   get earlierAttempts(): number {
-    if (!this.#client.trusted) return 0;
+    if (!this.client.trusted) return 0;
     const attempt = this.header('x-evenkeel-attempt');
     return attempt !== null && /^[1-9]\d?$/.test(attempt) ? Number(attempt) - 1 : 0;
   }
@@ -255,12 +261,12 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
   }
 
   get clientAddress(): string {
-    if (!this.#client.trusted) return this.#client.peerAddress;
-    return this.forwardedAddress(this.#client.peerAddress, (address) => this.#client.trusts(address));
+    if (!this.client.trusted) return this.client.peerAddress;
+    return this.forwardedAddress(this.client.peerAddress, (address) => this.client.trusts(address));
   }
 
   get secure(): boolean {
-    return this.#client.secured !== null;
+    return this.client.secured !== null;
   }
 
   setRequestHeader(name: string, value: string | null): void {

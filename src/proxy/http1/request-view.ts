@@ -8,26 +8,26 @@ export const NO_BYTES: Buffer = Buffer.alloc(0);
 export class RequestView {
   /** The bytes that `head`'s offsets point into; NO_BYTES between requests. */
   protected bytes: Buffer = NO_BYTES;
-  readonly #head: RequestHead;
+  readonly head: RequestHead;
 
   constructor(head: RequestHead) {
-    this.#head = head;
+    this.head = head;
   }
 
   get methodText(): string {
-    return this.#text(this.#head.methodStart, this.#head.methodEnd);
+    return this.#text(this.head.methodStart, this.head.methodEnd);
   }
 
   get host(): string {
-    return this.#text(this.#head.hostStart, this.#head.hostEnd).toLowerCase().replace(/:\d*$/, '');
+    return this.#text(this.head.hostStart, this.head.hostEnd).toLowerCase().replace(/:\d*$/, '');
   }
 
   get path(): string {
-    return this.#text(this.#head.pathStart, this.#head.pathEnd) || '/';
+    return this.#text(this.head.pathStart, this.head.pathEnd) || '/';
   }
 
   get query(): string {
-    return this.#text(this.#head.queryStart, this.#head.queryEnd);
+    return this.#text(this.head.queryStart, this.head.queryEnd);
   }
 
   /** First value of a query parameter, decoded; '' when it has none; null when the query does not name it. */
@@ -36,7 +36,7 @@ export class RequestView {
   }
 
   get traceId(): string {
-    const { kinds, offsets, headerCount } = this.#head;
+    const { kinds, offsets, headerCount } = this.head;
     for (let i = 0; i < headerCount && this.bytes !== NO_BYTES; i++) {
       if (kinds[i] !== Field.TRACEPARENT) continue;
       const value = this.#text(offsets[i * 5 + 2], offsets[i * 5 + 3]);
@@ -66,7 +66,7 @@ export class RequestView {
   }
 
   #values(kind: number): string[] {
-    const { kinds, offsets, headerCount } = this.#head;
+    const { kinds, offsets, headerCount } = this.head;
     const values: string[] = [];
     for (let i = 0; i < headerCount && this.bytes !== NO_BYTES; i++)
       if (kinds[i] === kind) values.push(this.#text(offsets[i * 5 + 2], offsets[i * 5 + 3]));
@@ -83,14 +83,14 @@ export class RequestView {
 
   /** Whether the client says that the request may be sent again (draft-ietf-httpapi-idempotency-key-header). */
   get hasIdempotencyKey(): boolean {
-    const { kinds, headerCount } = this.#head;
+    const { kinds, headerCount } = this.head;
     for (let i = 0; i < headerCount; i++) if (kinds[i] === Field.IDEMPOTENCY_KEY) return true;
     return false;
   }
 
   /** First value of a header, or null. `name` in lower case. */
   header(name: string): string | null {
-    const { offsets, headerCount } = this.#head;
+    const { offsets, headerCount } = this.head;
     for (let i = 0; i < headerCount && this.bytes !== NO_BYTES; i++) {
       const at = i * 5;
       if (offsets[at + 1] - offsets[at] !== name.length) continue;
