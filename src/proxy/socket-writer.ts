@@ -25,15 +25,22 @@ export class SocketWriter {
   #writes = 0;
   #wasFull = false;
   readonly #buffers: ReadBuffers;
+  /** Whether a write that fails ends the connection. */
+  readonly #endsIt: boolean;
+  #isBroken = false;
   /** What waiting writes are in. Pieces of one buffer may wait one behind the other: all are put back when nothing waits. */
   #held: Buffer[] = [];
 
-  /** `isFast`: by private means where they are to be had. `onDrain` is called when a socket that was full is empty. */
-  constructor(socket: Socket, sockets: Sockets, isFast: boolean, onDrain: () => void) {
+  /**
+   * `isFast`: by private means where they are to be had. `onDrain` is called when a socket that was full is empty. `endsIt` false: when a write fails
+   * (the other side has left) nothing more is written, and who reads the socket decides: an answer may lie there that came before.
+   */
+  constructor(socket: Socket, sockets: Sockets, isFast: boolean, onDrain: () => void, endsIt = true) {
     this.#socket = socket;
     this.#fast = isFast ? sockets.fast : null;
     this.#onDrain = onDrain;
     this.#buffers = sockets.buffers;
+    this.#endsIt = endsIt;
     socket.on('drain', onDrain);
   }
 
@@ -44,7 +51,7 @@ export class SocketWriter {
 
   /** Whether everything was handed to the kernel. */
   get isEmpty(): boolean {
-    return this.#handle === null ? this.#socket.writableLength === 0 : this.#writes === 0;
+    return this.#handle === null ? this.#socket.writableLength === 0 : this.#writes === 0 && !this.#isBroken;
   }
 
   /** Writes bytes that nobody changes afterwards. */
@@ -105,12 +112,14 @@ export class SocketWriter {
 
   /** Returns whether the kernel took it all, or never will. */
   #direct(bytes: Buffer): boolean {
+    if (this.#isBroken) return true;
     const write = (this.#handle as DirectHandle).writeBuffer(null, bytes);
     if (write === 0) return true;
     return this.#settle(write, bytes, bytes.length);
   }
 
   #directBoth(first: Buffer, second: Buffer): boolean {
+    if (this.#isBroken) return true;
     const both = [first, second];
     const write = (this.#handle as DirectHandle).writev(null, both, true);
     if (write === 0) return true;
@@ -120,14 +129,14 @@ export class SocketWriter {
   #settle(write: ReturnType<DirectHandle['writeBuffer']>, held: unknown, length: number): boolean {
     // No object: it failed, or the socket is closed.
     if (typeof write !== 'object') {
-      this.#socket.destroy();
+      this.#fail();
       return true;
     }
     this.#writes++;
     this.#waiting += length;
     if (this.#waiting >= FULL_BYTES) this.#wasFull = true;
     const isUnderWay = (this.#fast as PrivateSockets).isUnderWay(write, held, (status) => this.#done(status, length));
-    if (!isUnderWay) this.#socket.destroy();
+    if (!isUnderWay) this.#fail();
     return !isUnderWay;
   }
 
@@ -137,11 +146,17 @@ export class SocketWriter {
     if (this.#writes === 0 && this.#held.length > 0) this.#putBack();
     if (this.#socket.destroyed) return;
     if (status < 0) {
-      this.#socket.destroy();
+      this.#fail();
     } else if (this.#writes === 0 && this.#wasFull) {
       this.#wasFull = false;
       this.#onDrain();
     }
+  }
+
+  #fail(): void {
+    this.#isBroken = true;
+    this.#wasFull = false;
+    if (this.#endsIt) this.#socket.destroy();
   }
 
   #putBack(): void {

@@ -7,6 +7,7 @@ import { blackhole, type HeldPort } from '../helpers/refusing-port.ts';
 
 describe('every wait has an end', () => {
   let origin: Origin;
+  let silent: Origin;
   let hole: HeldPort;
   let proxy: RunningProxy;
 
@@ -14,6 +15,8 @@ describe('every wait has an end', () => {
     origin = await startOrigin();
     hole = await blackhole();
     const endpoints = [{ address: origin.address }];
+    silent = await startOrigin();
+    silent.handler = () => {};
     const route = (pool: string) => ({ match: { path: `/${pool}` }, pool });
     proxy = await startProxy({
       listeners: [
@@ -22,7 +25,7 @@ describe('every wait has an end', () => {
           bind: '127.0.0.1:0',
           timeouts: { head: '300ms', body: '300ms', idle: '500ms' },
           routes: [
-            ...['connect', 'connect-retried', 'response', 'request', 'between', 'idle'].map(route),
+            ...['connect', 'connect-retried', 'response', 'per-try', 'request', 'between', 'idle'].map(route),
             { pool: 'response' },
           ],
         },
@@ -36,6 +39,12 @@ describe('every wait has an end', () => {
           ejection: 'off',
         },
         response: { endpoints, timeouts: { response: '300ms' }, ejection: 'off' },
+        'per-try': {
+          endpoints: [...endpoints, { address: silent.address }],
+          timeouts: { response: '2s' },
+          retry: { perTryTimeout: '1500ms' },
+          ejection: 'off',
+        },
         request: { endpoints, timeouts: { request: '300ms' }, ejection: 'off' },
         between: { endpoints, timeouts: { between: '300ms' }, ejection: 'off' },
         idle: { endpoints, timeouts: { idle: '300ms' } },
@@ -46,6 +55,7 @@ describe('every wait has an end', () => {
   afterAll(async () => {
     await proxy.stop();
     await origin.close();
+    await silent.close();
     await hole.close();
   });
 
@@ -85,6 +95,15 @@ describe('every wait has an end', () => {
     });
     expectAround(ms, 300);
     await origin.requests.at(-1)!.gone;
+  });
+
+  it('response: holds for all attempts together, however long each may take', async () => {
+    origin.handler = () => {};
+    const ms = await timed(async () => {
+      const { status, fields } = await ask(proxy.port(), 'GET', '/per-try');
+      expect([status, fields.get('x-evenkeel-reason')]).toEqual([504, 'response-timeout']);
+    });
+    expectAround(ms, 2000);
   });
 
   it('response: the time of an upload does not count', async () => {

@@ -94,8 +94,11 @@ export class Attempt implements UpstreamOwner {
   /** Where the endpoint was told who the client is, only that client's connections will do. */
   #takeKept(endpoint: Endpoint, isOwn: boolean): UpstreamConnection | null {
     const { upstreams } = this.#engine.context;
-    if (isOwn) return upstreams.takeOwn(endpoint, this.#forwarding.isRepeatable, this.#exchange.client);
-    return upstreams.take(endpoint, this.#forwarding.isRepeatable);
+    const { body } = this.#forwarding;
+    // Of a chunked body nobody knows yet whether all of it can be kept.
+    const isRepeatable = this.#forwarding.isRepeatable && (body.complete || !this.#exchange.head.chunked);
+    if (isOwn) return upstreams.takeOwn(endpoint, isRepeatable, this.#exchange.client);
+    return upstreams.take(endpoint, isRepeatable);
   }
 
   /** Until now the connection was nobody's: bytes that came meanwhile (a late 408, say) have closed it and are no answer to this request. */
@@ -381,9 +384,7 @@ export class Attempt implements UpstreamOwner {
   /** After perTryTimeout another attempt is made if one is allowed; if not, this one may go on to the response timeout. */
   #onResponseTimer(): void {
     const forwarding = this.#forwarding;
-    const { response } = forwarding.pool.options.timeouts;
-    const leftMs =
-      response === null ? Infinity : forwarding.requestDoneMs + response - this.#engine.context.clock.now();
+    const leftMs = this.#leftMs(forwarding.pool.options.timeouts.response);
     const unanswered = this.isUnanswered;
     if (leftMs <= 0) {
       this.#timeOut(RetryOn.TIMEOUT, unanswered, 'response-timeout');
@@ -394,6 +395,11 @@ export class Attempt implements UpstreamOwner {
     } else if (leftMs < Infinity) {
       this.#arm(Wait.RESPONSE, leftMs);
     }
+  }
+
+  /** Of the time to the response head, which counts from the end of the request and holds for all attempts together. */
+  #leftMs(response: number | null): number {
+    return response === null ? Infinity : this.#forwarding.requestDoneMs + response - this.#engine.context.clock.now();
   }
 
   #onBetweenTimer(): void {
@@ -408,10 +414,10 @@ export class Attempt implements UpstreamOwner {
 
   #armResponse(): void {
     const { options } = this.#forwarding.pool;
-    const { response } = options.timeouts;
+    const leftMs = this.#leftMs(options.timeouts.response);
     const perTry = options.retry?.perTryTimeout ?? null;
-    if (perTry !== null && (response === null || perTry < response)) this.#arm(Wait.RESPONSE, perTry);
-    else if (response !== null) this.#arm(Wait.RESPONSE, response);
+    if (perTry !== null && perTry < leftMs) this.#arm(Wait.RESPONSE, perTry);
+    else if (leftMs < Infinity) this.#arm(Wait.RESPONSE, leftMs);
     else this.#disarm();
   }
 

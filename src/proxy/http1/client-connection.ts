@@ -105,7 +105,7 @@ export class ClientConnection {
   /** Whether the request in `buf` is for a host of another certificate. Asked once per request; nearly all name the same host as the one before. */
   isMisdirected(buf: Buffer): boolean {
     const { secured } = this;
-    const head = this.#head;
+    const head = this.head;
     if (secured === null || head.hostEnd === head.hostStart) return false;
     const own = this.#ownHost;
     const isKnown =
@@ -120,13 +120,13 @@ export class ClientConnection {
   }
 
   /** Only while there is a request. */
-  get #exchange(): Http1Exchange {
+  get exchange(): Http1Exchange {
     return this.#lent as Http1Exchange;
   }
 
   /** Of the request at hand. */
-  get #head(): RequestHead {
-    return this.#exchange.head;
+  get head(): RequestHead {
+    return this.exchange.head;
   }
 
   /** Reads what this client sends: who holds bytes of it asks here whether they may be taken. */
@@ -144,7 +144,7 @@ export class ClientConnection {
     switch (this.#state) {
       case State.IDLE:
       case State.HEAD:
-        this.#readRequest(this.#join(bytes));
+        this.#readFirst(bytes);
         break;
       case State.BODY:
         this.#readBody(bytes, 0);
@@ -153,20 +153,20 @@ export class ClientConnection {
         this.#hold(bytes);
         break;
       case State.TUNNEL:
-        this.#exchange.bytesIn += bytes.length;
+        this.exchange.bytesIn += bytes.length;
         this.#touchedMs = this.engine.context.clock.now();
-        this.#exchange.forwarding.onTunnelFromClient(bytes);
+        this.exchange.forwarding.onTunnelFromClient(bytes);
         break;
       default:
         break;
     }
   }
 
-  #join(bytes: Buffer): Buffer {
-    if (this.#held.length === 0) return bytes;
+  #readFirst(bytes: Buffer): void {
+    if (this.#held.length === 0) return this.#readRequest(bytes, false);
     const joined = Buffer.concat([this.#held, bytes]);
     this.#held = EMPTY;
-    return joined;
+    this.#readRequest(joined, true);
   }
 
   #hold(bytes: Buffer): void {
@@ -174,34 +174,35 @@ export class ClientConnection {
     if (this.#held.length > READ_AHEAD) this.pauseReading();
   }
 
-  #readRequest(buf: Buffer): void {
+  /** `isOurs`: nobody else will write to the bytes. */
+  #readRequest(buf: Buffer, isOurs: boolean): void {
     if (this.#state === State.IDLE && this.settings !== this.engine.settings) this.#takeSettings();
     this.#lent ??= this.engine.lend(this);
-    const status = this.#head.read(buf, 0, buf.length);
+    const status = this.head.read(buf, 0, buf.length);
     if (status === HeadStatus.COMPLETE) {
       this.engine.context.wheel.disarm(this.#timer);
-      this.#begin(buf);
+      this.#begin(buf, isOurs);
     } else if (status === HeadStatus.INCOMPLETE) {
-      this.#held = Buffer.from(buf);
+      this.#held = isOurs ? buf : Buffer.from(buf);
       if (this.#state === State.IDLE) this.#arm(this.settings.timeouts.head);
       this.#state = State.HEAD;
     } else {
-      const { errorStatus, errorReason } = this.#head;
-      this.#exchange.bytesIn = buf.length;
-      this.#exchange.reject(errorStatus, errorReason as Reason);
+      const { errorStatus, errorReason } = this.head;
+      this.exchange.bytesIn = buf.length;
+      this.exchange.reject(errorStatus, errorReason as Reason);
     }
   }
 
-  #begin(buf: Buffer): void {
+  #begin(buf: Buffer, isOurs: boolean): void {
     const { engine } = this;
-    const head = this.#head;
+    const head = this.head;
     // A client whose CONNECT is refused may have sent bytes for the tunnel already: they must not be read as requests.
     this.#closeAfter = !head.keepAlive || engine.draining || head.method === Method.CONNECT;
     this.#bodyBytes = 0;
     this.#remaining = head.contentLength > 0 ? head.contentLength : 0;
     const hasBody = head.chunked || this.#remaining > 0;
     this.#state = hasBody ? State.BODY : State.WAITING;
-    const exchange = this.#exchange;
+    const exchange = this.exchange;
     exchange.bytesIn = head.end;
     const limit = this.settings.limits.body;
     if (limit > 0 && this.#remaining > limit) {
@@ -210,7 +211,10 @@ export class ClientConnection {
     }
     if (head.chunked) this.#chunkedReader().reset();
     const bodyStart = head.end;
-    if (!hasBody && bodyStart < buf.length) this.#held = Buffer.from(buf.subarray(bodyStart));
+    if (!hasBody && bodyStart < buf.length) {
+      const rest = buf.subarray(bodyStart);
+      this.#held = isOurs ? rest : Buffer.from(rest);
+    }
     this.isReadingBody = hasBody && bodyStart < buf.length;
     exchange.begin(buf, !hasBody);
     if (!hasBody) return;
@@ -241,7 +245,7 @@ export class ClientConnection {
   #readBody(bytes: Buffer, start: number): void {
     this.#touchedMs = this.engine.context.clock.now();
     this.isReadingBody = true;
-    if (this.#head.chunked) this.#readChunked(bytes, start);
+    if (this.head.chunked) this.#readChunked(bytes, start);
     else this.#readLength(bytes, start);
     this.#endBodyRead();
   }
@@ -256,25 +260,25 @@ export class ClientConnection {
   #readLength(bytes: Buffer, start: number): void {
     const end = Math.min(bytes.length, start + this.#remaining);
     this.#remaining -= end - start;
-    this.#exchange.bytesIn += end - start;
+    this.exchange.bytesIn += end - start;
     const done = this.#remaining === 0;
     if (done) this.#bodyDone(bytes, end);
-    this.#exchange.onRequestBody(bytes, start, end);
+    this.exchange.onRequestBody(bytes, start, end);
     if (done) this.#lent?.onRequestEnd('');
   }
 
   #readChunked(bytes: Buffer, start: number): void {
     const chunked = this.#chunkedReader();
-    const { bytesIn } = this.#exchange;
-    this.#exchange.bytesIn = bytesIn + bytes.length - start;
+    const { bytesIn } = this.exchange;
+    this.exchange.bytesIn = bytesIn + bytes.length - start;
     const next = chunked.read(bytes, start, bytes.length, this);
     if (this.#state !== State.BODY) return;
-    this.#exchange.bytesIn = bytesIn + next - start;
+    this.exchange.bytesIn = bytesIn + next - start;
     if (chunked.status === ChunkedStatus.ERROR) {
-      this.#exchange.reject(400, 'bad-request');
+      this.exchange.reject(400, 'bad-request');
     } else if (chunked.status === ChunkedStatus.DONE) {
       this.#bodyDone(bytes, next);
-      this.#exchange.onRequestEnd(chunked.trailers);
+      this.exchange.onRequestEnd(chunked.trailers);
     }
   }
 
@@ -283,8 +287,8 @@ export class ClientConnection {
     if (this.#state !== State.BODY) return;
     this.#bodyBytes += end - start;
     const limit = this.settings.limits.body;
-    if (limit > 0 && this.#bodyBytes > limit) this.#exchange.reject(413, 'body-too-large');
-    else this.#exchange.onRequestBody(bytes, start, end);
+    if (limit > 0 && this.#bodyBytes > limit) this.exchange.reject(413, 'body-too-large');
+    else this.exchange.onRequestBody(bytes, start, end);
   }
 
   #bodyDone(bytes: Buffer, end: number): void {
@@ -310,7 +314,7 @@ export class ClientConnection {
 
   /** An interim response (1xx); HTTP/1.0 clients do not know them. */
   sendInterim(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
-    if (this.#head.minor === 0) return;
+    if (this.head.minor === 0) return;
     const writer = this.engine.responseWriter;
     writeResponseHead(writer, head, buf, BodyFraming.NONE, Persistence.DEFAULT, edits, this.settings.via);
     this.flush();
@@ -318,10 +322,10 @@ export class ClientConnection {
 
   /** Begins the response: head of the endpoint's, framed for this client. */
   startResponse(head: ResponseHead, buf: Buffer, edits: HeaderEdits): void {
-    const bodiless = this.#head.method === Method.HEAD || head.status === 204 || head.status === 304;
+    const bodiless = this.head.method === Method.HEAD || head.status === 204 || head.status === 304;
     if (bodiless) this.#framing = BodyFraming.NONE;
     else if (head.contentLength >= 0) this.#framing = BodyFraming.LENGTH;
-    else this.#framing = this.#head.minor === 1 ? BodyFraming.CHUNKED : BodyFraming.UNTIL_CLOSE;
+    else this.#framing = this.head.minor === 1 ? BodyFraming.CHUNKED : BodyFraming.UNTIL_CLOSE;
     if (this.#framing === BodyFraming.UNTIL_CLOSE || this.engine.draining) this.#closeAfter = true;
     const { via } = this.settings;
     writeResponseHead(this.engine.responseWriter, head, buf, this.#framing, this.#persistence(), edits, via);
@@ -329,7 +333,7 @@ export class ClientConnection {
 
   #persistence(): Persistence {
     if (this.#closeAfter) return Persistence.CLOSE;
-    return this.#head.minor === 0 ? Persistence.KEEP_ALIVE : Persistence.DEFAULT;
+    return this.head.minor === 0 ? Persistence.KEEP_ALIVE : Persistence.DEFAULT;
   }
 
   /** Switches to a tunnel: the 101 head goes out, or our own answer to CONNECT when `head` is null; bytes go both ways from now on. */
@@ -345,7 +349,7 @@ export class ClientConnection {
     const ahead = this.#held;
     this.#held = EMPTY;
     this.resumeReading();
-    if (ahead.length > 0) this.#exchange.forwarding.onTunnelFromClient(ahead);
+    if (ahead.length > 0) this.exchange.forwarding.onTunnelFromClient(ahead);
   }
 
   /** Part of the body, without framing, just read by `reader`. */
@@ -389,7 +393,7 @@ export class ClientConnection {
   /** A whole response of evenkeel itself. Closes when the request has not been read to its end. */
   answer(status: number, reason: Reason | null, body?: string, headers?: Readonly<Record<string, string>>): void {
     if (this.#state <= State.BODY || this.engine.draining) this.#closeAfter = true;
-    const head = this.#head;
+    const head = this.head;
     const bytes = formatAnswer({
       status,
       reason,
@@ -419,12 +423,12 @@ export class ClientConnection {
     // A client that leaves its responses unread gets no further one: they would pile up here.
     if (this.#writer.isFull) return this.pauseReading();
     this.resumeReading();
-    // A pipelined request waits for the next tick: the read that ended this exchange is still being handled.
-    if (this.#held.length > 0) process.nextTick(() => this.#readAhead());
+    // A pipelined request waits for another turn: the read that ended this exchange is still being handled, and others want theirs.
+    if (this.#held.length > 0) setImmediate(() => this.#readAhead());
   }
 
   #giveBack(): void {
-    this.engine.takeBack(this.#exchange);
+    this.engine.takeBack(this.exchange);
     this.#lent = null;
   }
 
@@ -439,7 +443,7 @@ export class ClientConnection {
     if (this.#state !== State.IDLE || this.#held.length === 0) return;
     const bytes = this.#held;
     this.#held = EMPTY;
-    this.#readRequest(bytes);
+    this.#readRequest(bytes, true);
   }
 
   /** The response cannot be finished: the client must see that it is cut, never a clean end. */
@@ -487,7 +491,7 @@ export class ClientConnection {
 
   #countOut(bytes: number): void {
     this.engine.cells.bytesOut(this.engine.context.row, bytes);
-    this.#exchange.bytesOut += bytes;
+    this.exchange.bytesOut += bytes;
   }
 
   #arm(ms: number): void {
@@ -502,15 +506,16 @@ export class ClientConnection {
         this.#linger();
         break;
       case State.HEAD:
-        this.#exchange.reject(408, 'head-timeout');
+        this.exchange.bytesIn = this.#held.length;
+        this.exchange.reject(408, 'head-timeout');
         break;
       case State.BODY:
         // While we stopped reading, the client is not at fault.
         if (!this.#stillMoving(timeouts.body, this.#paused) || this.#isTooSlow(timeouts.body))
-          this.#exchange.reject(408, 'body-timeout');
+          this.exchange.reject(408, 'body-timeout');
         break;
       case State.TUNNEL:
-        if (!this.#stillMoving(timeouts.tunnel, false)) this.#exchange.forwarding.endTunnel(false);
+        if (!this.#stillMoving(timeouts.tunnel, false)) this.exchange.forwarding.endTunnel(false);
         break;
       case State.LINGER:
         this.#close();
@@ -532,26 +537,26 @@ export class ClientConnection {
   /** A body that comes byte by byte never stalls, but would hold an endpoint for ever. An endpoint that answers meanwhile wants it so. */
   #isTooSlow(windowMs: number): boolean {
     const elapsedMs = this.engine.context.clock.now() - this.#measuredMs;
-    if (this.#paused || elapsedMs < Math.max(windowMs, RATE_MS) || this.#exchange.forwarding.responded) return false;
-    const bytes = this.#exchange.bytesIn - this.#measuredBytes;
+    if (this.#paused || elapsedMs < Math.max(windowMs, RATE_MS) || this.exchange.forwarding.responded) return false;
+    const bytes = this.exchange.bytesIn - this.#measuredBytes;
     this.#measure();
     return bytes * 1000 < this.settings.limits.bodyRate * elapsedMs;
   }
 
   #measure(): void {
     this.#measuredMs = this.engine.context.clock.now();
-    this.#measuredBytes = this.#exchange.bytesIn;
+    this.#measuredBytes = this.exchange.bytesIn;
   }
 
   /** The client will send no more. In the midst of an exchange that is an abort, as nginx and HAProxy's `abortonclose` have it. */
   #onEnd(): void {
     switch (this.#state) {
       case State.TUNNEL:
-        this.#exchange.forwarding.endTunnel(true);
+        this.exchange.forwarding.endTunnel(true);
         break;
       case State.BODY:
       case State.WAITING:
-        this.#exchange.onClientGone();
+        this.exchange.onClientGone();
         this.#close();
         this.socket.destroy();
         break;

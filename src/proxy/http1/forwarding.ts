@@ -101,8 +101,9 @@ export class Forwarding implements PoolWaiter {
 
   /** Whether the request may be sent twice (RFC 9110 §9.2.2, or its client says so by Idempotency-Key) and can be. */
   get isRepeatable(): boolean {
-    if (!this.body.replayable) return false;
-    return isIdempotent(this.#exchange.head.method) || this.#exchange.hasIdempotencyKey;
+    const { head } = this.#exchange;
+    if (!this.body.replayable || head.contentLength > REPLAY_MAX) return false;
+    return isIdempotent(head.method) || this.#exchange.hasIdempotencyKey;
   }
 
   // --- the request's body --------------------------------------------------------------------------------------------------------
@@ -170,14 +171,20 @@ export class Forwarding implements PoolWaiter {
   #acquire(): void {
     const { pool } = this;
     const nowMs = this.#engine.context.clock.now();
-    const bound = pool.affinity === null ? null : this.#acquireBound(pool, pool.affinity, nowMs);
-    const endpoint = bound ?? pool.acquire(this.#hash, this.#tried, nowMs, this.isRepeatable);
+    const endpoint = this.#take(nowMs);
     if (endpoint !== null) return this.#begin(endpoint, nowMs);
     if (pool.refusal === Refusal.EMPTY) return this.#giveUp();
     this.#place = pool.enqueue(this, this.#tried.size > 0);
     if (this.#place === null) return this.#exchange.fail(503, 'limit');
     const limit = pool.options.limits.pendingTimeout;
     if (limit !== null) this.#engine.context.wheel.arm(this.#pendingTimer, limit);
+  }
+
+  /** Null: see the pool's `refusal`. */
+  #take(nowMs: number): Endpoint | null {
+    const { pool } = this;
+    const bound = pool.affinity === null ? null : this.#acquireBound(pool, pool.affinity, nowMs);
+    return bound ?? pool.acquire(this.#hash, this.#tried, nowMs, this.isRepeatable);
   }
 
   /** The endpoint that the client's cookie names, while it is available. */
@@ -199,7 +206,7 @@ export class Forwarding implements PoolWaiter {
   onTurn(): boolean {
     const { pool } = this;
     const nowMs = this.#engine.context.clock.now();
-    const endpoint = pool.acquire(this.#hash, this.#tried, nowMs);
+    const endpoint = this.#take(nowMs);
     if (endpoint === null && pool.refusal === Refusal.FULL) return false;
     // The pool takes the place back once this returns true.
     this.#place = null;

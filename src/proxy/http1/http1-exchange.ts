@@ -207,6 +207,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     this.requestEdits.clear();
     this.responseEdits.clear();
     this.status = 0;
+    this.bytesIn = 0;
     this.bytesOut = 0;
   }
 

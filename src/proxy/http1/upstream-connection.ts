@@ -97,7 +97,7 @@ export class UpstreamConnection {
     this.idleTimer = new WheelTimer(() => this.#endIdle());
     socket.on(dialer.readyEvent, () => this.#onConnect());
     socket.on('end', () => this.#onEnd());
-    this.writer = new SocketWriter(socket, sockets, socket === transport, () => this.#owner?.onUpstreamDrain());
+    this.writer = new SocketWriter(socket, sockets, socket === transport, () => this.#owner?.onUpstreamDrain(), false);
     socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
     socket.on('close', () => this.#onClose());
   }
