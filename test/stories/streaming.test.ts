@@ -30,7 +30,10 @@ describe('bodies stream both ways in flat memory', () => {
     for (const piece of pieces()) hash.update(piece);
     expected = hash.digest('hex');
     // A process that has just begun grows by what it compiles, too.
-    origin.handler = async (asked, reply) => (await asked.ended, reply.send(200, 'warm'));
+    origin.handler = async (asked, reply) => {
+      await asked.ended;
+      reply.send(200, 'warm');
+    };
     await fetch(`${proxy.url}/warm`, { method: 'PUT', body: new Uint8Array(4 * MIB) });
   });
 
