@@ -1,9 +1,15 @@
+import { execFileSync } from 'node:child_process';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { afterEach, describe, expect, it } from 'vitest';
 import { eventually } from '../helpers/eventually.ts';
 import { startProxy } from '../helpers/proxy.ts';
 
 const open = new Set<Socket>();
+/** Only root may send datagrams that it wrote whole. */
+const isRoot = process.getuid?.() === 0;
+/** A datagram without a source port (RFC 768 has it optional) to a local port. */
+const FROM_PORT_0 = `use Socket; socket(my $raw, PF_INET, SOCK_RAW, 17) or die "$!";
+send($raw, pack("nnnn", 0, $ARGV[0], 9, 0) . "0", 0, sockaddr_in(0, inet_aton("127.0.0.1"))) or die "$!";`;
 
 function bound(onMessage: (bytes: Buffer, from: RemoteInfo, socket: Socket) => void, host = '127.0.0.1', port = 0) {
   const socket = createSocket('udp4');
@@ -160,5 +166,42 @@ describe('a UDP listener keeps sessions', () => {
     await more(200);
     isOver = true;
     await load;
+  });
+
+  it.skipIf(!isRoot)('a datagram that nobody can answer is refused, and everybody else is served on', async () => {
+    const one = await origin('a');
+    await using proxy = await startProxy(dns([one]));
+    const asker = await client();
+    await asker.ask(proxy.port(), 'x');
+    execFileSync('perl', ['-e', FROM_PORT_0, String(proxy.port())]);
+    await eventually(async () => (await proxy.metric('evenkeel_rejected_total', { reason: 'bad-request' })) === 1);
+    expect((await asker.ask(proxy.port(), 'y')).text).toBe('a y');
+    expect(proxy.events('worker-died')).toEqual([]);
+  });
+
+  it('an endpoint that cannot even be connected to is a failure, and another one answers', async () => {
+    const there = await origin('a');
+    // Not without a socket option that nobody sets: connect(2) says EACCES.
+    const broadcast = { address: '127.255.255.255:9' };
+    await using proxy = await startProxy(dns([broadcast, there], {}, { ejection: { consecutiveFailures: 2 } }));
+    for (let i = 0; i < 6; i++) expect((await (await client()).ask(proxy.port(), 'x')).text).toBe('a x');
+    expect((await proxy.endpoint('dns', broadcast.address)).down).toEqual(['ejected']);
+    expect(proxy.events('worker-died')).toEqual([]);
+  });
+
+  it('what our own machine is short of is not held against an endpoint', async () => {
+    const one = await origin('a');
+    await using proxy = await startProxy(dns([one], {}, { ejection: { consecutiveFailures: 2 } }));
+    await (await client()).ask(proxy.port(), 'x');
+    const mayOpen = (files: string) => execFileSync('prlimit', ['--pid', `${proxy.pid}`, `--nofile=${files}:`]);
+    const limit = execFileSync('prlimit', ['--pid', `${proxy.pid}`, '--nofile', '-o', 'SOFT', '--noheadings']);
+    mayOpen('8');
+    const late = await Promise.all([1, 2, 3, 4].map(client));
+    for (const { send } of late) send(proxy.port(), 'y');
+    await eventually(() => proxy.accessLines().length === 4);
+    mayOpen(limit.toString().trim());
+    expect(proxy.accessLines().map(({ reason }) => reason)).toEqual(['limit', 'limit', 'limit', 'limit']);
+    expect(await proxy.endpoint('dns', one.address)).toMatchObject({ down: [], failures: 0, active: 1 });
+    expect((await late[0].ask(proxy.port(), 'z')).text).toBe('a z');
   });
 });

@@ -112,6 +112,8 @@ export class UdpEngine {
     const { settings, cells, context } = this;
     door.lastMs = context.clock.now();
     cells.bytesIn(context.row, bytes.length);
+    // Nobody to answer (RFC 768): nothing can be sent to such a port.
+    if (from.port === 0) return this.rejected('bad-request');
     const key = settings.perPacket ? '' : formatHostPort(from.address, from.port);
     const known = door.sessions.get(key);
     if (known !== undefined) return known.onClientBytes(bytes, door.lastMs);

@@ -10,6 +10,7 @@ import { sessionStatusOf } from '../../routing/session-status.ts';
 import { unmapped } from '../../wire/proxy-protocol.ts';
 import { hashOfClient } from '../client-hash.ts';
 import type { Reason } from '../listener-cells.ts';
+import { isLocalError } from '../local-error.ts';
 import type { SessionRecord } from '../session-record.ts';
 import { noLookup, socketType, type UdpEngine, type UdpSettings } from './engine.ts';
 
@@ -123,8 +124,11 @@ export class UdpSession implements SessionRecord {
     const upstream = createSocket({ type: socketType(host), lookup: noLookup as never });
     this.#upstream = upstream;
     upstream.on('message', (bytes) => this.#onAnswer(bytes));
-    upstream.on('error', () => this.#onError(upstream));
-    upstream.connect(port, host, () => this.#onConnected(upstream));
+    upstream.on('error', (error) => this.#onError(upstream, error));
+    // Node's types do not say so: a callback gets the error, and no event tells of it then.
+    upstream.connect(port, host, (error?: Error) =>
+      error === undefined ? this.#onConnected(upstream) : this.#onError(upstream, error),
+    );
   }
 
   #onConnected(upstream: Socket): void {
@@ -155,11 +159,16 @@ export class UdpSession implements SessionRecord {
     if (replies !== null && replies > 0 && this.#answers >= this.#sent * replies) this.end('');
   }
 
-  /** ICMP says that nobody is there: another endpoint gets what was not answered. */
-  #onError(upstream: Socket): void {
+  /** ICMP says that nobody is there, or there is no way to it: another endpoint gets what was not answered. */
+  #onError(upstream: Socket, error: Error): void {
     if (this.#upstream !== upstream || this.#isOver) return;
     const { pool } = this.#settings.route;
     const failed = this.#endpoint as Endpoint;
+    if (!this.#isSettled && isLocalError(error)) {
+      this.#letGo();
+      pool.cancel(failed, this.#startedMs);
+      return this.#refuse('limit');
+    }
     this.#release(Outcome.CONNECT_FAILED);
     const isAllowed = (pool.retryOn & RetryOn.CONNECT) !== 0 && this.attempts <= (pool.options.retry?.attempts ?? 0);
     if (this.#answers > 0 || !isAllowed || !pool.takeRetry(retryReason(RetryOn.CONNECT)))
@@ -178,8 +187,12 @@ export class UdpSession implements SessionRecord {
     if (endpoint === null) return;
     const elapsedMs = this.#engine.context.clock.now() - this.#startedMs;
     if (!this.#isSettled) this.#settle(outcome, elapsedMs);
-    this.#endpoint = null;
+    this.#letGo();
     this.#settings.route.pool.release(endpoint, outcome, this.responseMs >= 0 ? this.responseMs : elapsedMs);
+  }
+
+  #letGo(): void {
+    this.#endpoint = null;
     this.#upstream?.close();
     this.#upstream = null;
   }
