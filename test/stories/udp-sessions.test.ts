@@ -204,4 +204,18 @@ describe('a UDP listener keeps sessions', () => {
     expect(await proxy.endpoint('dns', one.address)).toMatchObject({ down: [], failures: 0, active: 1 });
     expect((await late[0].ask(proxy.port(), 'z')).text).toBe('a z');
   });
+
+  it.each(['session', 'packet'])('an end waits for an answer, per %s', async (per) => {
+    const asked: (() => void)[] = [];
+    const slow = await bound((_, { address, port }, socket) => asked.push(() => socket.send('late', port, address)));
+    await using proxy = await startProxy({ ...dns([slow], { per, replies: 1 }), runtime: { drain: '5s' } });
+    const asker = await client();
+    asker.send(proxy.port(), 'x');
+    await eventually(() => asked.length === 1);
+    const stopped = proxy.stop();
+    // Three times as long as a quiet address stays open.
+    setTimeout(asked[0], 600);
+    expect(await stopped).toBe(0);
+    await eventually(() => asker.heard.length === 1, { timeoutMs: 1_000 });
+  });
 });

@@ -48,7 +48,9 @@ export function socketType(host: string): 'udp4' | 'udp6' {
 
 interface Door {
   readonly socket: Socket;
-  readonly sessions: Map<string, UdpSession>;
+  readonly sessions: Set<UdpSession>;
+  /** Those of a client's address and port; none where each datagram is a session. */
+  readonly clients: Map<string, UdpSession>;
   lastMs: number;
   leavingSinceMs: number;
 }
@@ -65,7 +67,6 @@ export class UdpEngine {
   access: SessionSink | null;
   readonly #doors = new Map<string, Door>();
   #leaving: Door[] = [];
-  readonly #sessions = new Set<UdpSession>();
 
   constructor(settings: UdpSettings, cells: ListenerCells, context: UdpContext, access: SessionSink | null) {
     this.settings = settings;
@@ -78,9 +79,9 @@ export class UdpEngine {
     return [...this.#doors.keys()];
   }
 
-  /** Whether a socket is open or a session goes on. */
+  /** Whether a socket is open: no session outlives its own. */
   get isActive(): boolean {
-    return this.#doors.size + this.#leaving.length + this.#sessions.size > 0;
+    return this.#doors.size + this.#leaving.length > 0;
   }
 
   /** Takes datagrams on an address. `done` is called once, with null or with why it cannot be had. */
@@ -92,7 +93,7 @@ export class UdpEngine {
       recvBufferSize: RECEIVE_BYTES,
       lookup: noLookup as never,
     });
-    const door: Door = { socket, sessions: new Map(), lastMs: 0, leavingSinceMs: 0 };
+    const door: Door = { socket, sessions: new Set(), clients: new Map(), lastMs: 0, leavingSinceMs: 0 };
     let tell: typeof done | null = done;
     const once = (error: Error | null) => {
       tell?.(error);
@@ -100,7 +101,9 @@ export class UdpEngine {
     };
     // Later ones are about one client's answer, which is lost as on the way.
     socket.on('error', (error) => {
-      if (tell !== null) this.#doors.delete(bind);
+      if (tell === null) return;
+      this.#doors.delete(bind);
+      socket.close();
       once(error);
     });
     socket.on('message', (bytes, from) => this.#onDatagram(door, bytes, from));
@@ -115,18 +118,18 @@ export class UdpEngine {
     // Nobody to answer (RFC 768): nothing can be sent to such a port.
     if (from.port === 0) return this.rejected('bad-request');
     const key = settings.perPacket ? '' : formatHostPort(from.address, from.port);
-    const known = door.sessions.get(key);
+    const known = door.clients.get(key);
     if (known !== undefined) return known.onClientBytes(bytes, door.lastMs);
     if (settings.processIsFull() || (settings.sessions > 0 && cells.connectionsActive >= settings.sessions))
       return this.rejected('connections');
     const session = new UdpSession(this, settings, door.socket, from, () => {
-      if (door.sessions.get(key) === session) door.sessions.delete(key);
-      this.#sessions.delete(session);
+      if (door.clients.get(key) === session) door.clients.delete(key);
+      door.sessions.delete(session);
       cells.closed(context.row);
     });
     cells.opened(context.row);
-    this.#sessions.add(session);
-    if (!settings.perPacket) door.sessions.set(key, session);
+    door.sessions.add(session);
+    if (!settings.perPacket) door.clients.set(key, session);
     session.onClientBytes(bytes, door.lastMs);
   }
 
@@ -148,7 +151,7 @@ export class UdpEngine {
     if (this.#leaving.length === 0) return;
     this.#leaving = this.#leaving.filter((door) => {
       const isQuiet = nowMs - Math.max(door.lastMs, door.leavingSinceMs) >= QUIET_MS;
-      const isAwaited = [...door.sessions.values()].some((session) => session.isAwaiting);
+      const isAwaited = [...door.sessions].some((session) => session.isAwaiting);
       if ((!isQuiet || isAwaited) && nowMs - door.leavingSinceMs < GIVE_UP_MS) return true;
       this.#close(door);
       return false;
@@ -156,8 +159,7 @@ export class UdpEngine {
   }
 
   #close({ socket, sessions }: Door): void {
-    for (const session of [...sessions.values()]) session.end('');
-    for (const session of [...this.#sessions]) if (session.vip === socket) session.end('');
+    for (const session of sessions) session.end('');
     socket.close();
   }
 

@@ -29,7 +29,7 @@ export class UdpSession implements SessionRecord {
   readonly serverName = '';
   readonly clientAddress: string;
   /** The socket of the address that was asked: answers leave from there. */
-  readonly vip: Socket;
+  readonly #vip: Socket;
   reason: Reason | '' = '';
   endpointId = '';
   bytesIn = 0;
@@ -62,7 +62,7 @@ export class UdpSession implements SessionRecord {
   constructor(engine: UdpEngine, settings: UdpSettings, vip: Socket, from: RemoteInfo, onEnd: () => void) {
     this.#engine = engine;
     this.#settings = settings;
-    this.vip = vip;
+    this.#vip = vip;
     this.#from = from;
     this.#onEnd = onEnd;
     this.clientAddress = unmapped(from.address);
@@ -154,7 +154,7 @@ export class UdpSession implements SessionRecord {
       this.responseMs = nowMs - this.#startedMs;
       this.#settle(Outcome.OK, this.responseMs);
     }
-    this.vip.send(bytes, this.#from.port, this.#from.address);
+    this.#vip.send(bytes, this.#from.port, this.#from.address);
     const { replies } = this.#settings;
     if (replies !== null && replies > 0 && this.#answers >= this.#sent * replies) this.end('');
   }

@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../../src/base/clock.ts';
 import { seededRandom } from '../../../../src/base/random.ts';
@@ -12,6 +13,7 @@ import { ListenerCells, REASONS } from '../../../../src/proxy/listener-cells.ts'
 import { UdpEngine, type UdpSettings } from '../../../../src/proxy/udp/engine.ts';
 import { RouteCells } from '../../../../src/routing/route-cells.ts';
 import { EndpointFactory } from '../../../helpers/endpoint-factory.ts';
+import { eventually } from '../../../helpers/eventually.ts';
 import { poolOptionsOf } from '../../../helpers/pool-options.ts';
 
 const ROW = 1;
@@ -72,5 +74,13 @@ describe('a UDP engine', () => {
     expect(cells.rejectedTotal(REASONS.indexOf('bad-request'))).toBe(1);
     come(9);
     expect(cells.connectionsActive).toBe(1);
+  });
+
+  it.skipIf(process.platform !== 'linux')('leaves no socket behind where an address cannot be had', async () => {
+    const descriptors = () => readdirSync('/proc/self/fd').length;
+    const before = descriptors();
+    for (let i = 0; i < 10; i++) expect(await listen(sink.address().port)).toMatchObject({ code: 'EADDRINUSE' });
+    expect(engine.binds).toEqual([]);
+    await eventually(() => descriptors() < before + 5, { timeoutMs: 2_000 });
   });
 });
