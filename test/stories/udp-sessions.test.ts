@@ -218,4 +218,37 @@ describe('a UDP listener keeps sessions', () => {
     expect(await stopped).toBe(0);
     await eventually(() => asker.heard.length === 1, { timeoutMs: 1_000 });
   });
+
+  it('datagrams that want no answer keep no place: any number goes through a small limit', async () => {
+    let got = 0;
+    // One that says more than was asked is no exception.
+    const sink = await bound((_, { address, port }, socket) => {
+      if (++got % 2 === 0) socket.send('thanks', port, address);
+    });
+    const limits = { active: 4 };
+    await using proxy = await startProxy(dns([sink], { per: 'packet', replies: 0 }, { limits }));
+    const sender = await client();
+    for (let i = 0; i < 200; i++) sender.send(proxy.port(), `${i}`);
+    await eventually(() => got === 200);
+    await eventually(async () => (await proxy.metric('evenkeel_connections_active')) === 0, { timeoutMs: 2_000 });
+    expect(await proxy.metric('evenkeel_sessions_total', { outcome: 'ok' })).toBe(200);
+    expect((await proxy.endpoint('dns', sink.address)).active).toBe(0);
+  });
+
+  it('a refusal is heard where no answer is expected: another endpoint gets the datagram', async () => {
+    const gone = await origin('gone');
+    gone.socket.close();
+    open.delete(gone.socket);
+    const got: string[] = [];
+    const sink = await bound((bytes) => got.push(bytes.toString()));
+    const ejection = { consecutiveFailures: 2 };
+    await using proxy = await startProxy(dns([gone, sink], { per: 'packet', replies: 0 }, { ejection }));
+    const sender = await client();
+    for (let i = 0; i < 6; i++) {
+      sender.send(proxy.port(), `${i}`);
+      await eventually(() => got.length === i + 1);
+    }
+    expect(got).toEqual(['0', '1', '2', '3', '4', '5']);
+    expect((await proxy.endpoint('dns', gone.address)).down).toEqual(['ejected']);
+  });
 });

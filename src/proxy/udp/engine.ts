@@ -67,6 +67,8 @@ export class UdpEngine {
   access: SessionSink | null;
   readonly #doors = new Map<string, Door>();
   #leaving: Door[] = [];
+  /** Sessions that have sent all they ever will, to where nobody answers: they wait for a refusal alone. The eldest first. */
+  readonly spare = new Set<UdpSession>();
 
   constructor(settings: UdpSettings, cells: ListenerCells, context: UdpContext, access: SessionSink | null) {
     this.settings = settings;
@@ -120,8 +122,7 @@ export class UdpEngine {
     const key = settings.perPacket ? '' : formatHostPort(from.address, from.port);
     const known = door.clients.get(key);
     if (known !== undefined) return known.onClientBytes(bytes, door.lastMs);
-    if (settings.processIsFull() || (settings.sessions > 0 && cells.connectionsActive >= settings.sessions))
-      return this.rejected('connections');
+    if (this.#isFull(settings) && !this.makeRoom()) return this.rejected('connections');
     const session = new UdpSession(this, settings, door.socket, from, () => {
       if (door.clients.get(key) === session) door.clients.delete(key);
       door.sessions.delete(session);
@@ -131,6 +132,17 @@ export class UdpEngine {
     door.sessions.add(session);
     if (!settings.perPacket) door.clients.set(key, session);
     session.onClientBytes(bytes, door.lastMs);
+  }
+
+  #isFull({ processIsFull, sessions }: UdpSettings): boolean {
+    return processIsFull() || (sessions > 0 && this.cells.connectionsActive >= sessions);
+  }
+
+  /** Ends a session whose place another one needs more. False when there is none. */
+  makeRoom(): boolean {
+    const [eldest] = this.spare;
+    eldest?.onSent();
+    return eldest !== undefined;
   }
 
   rejected(reason: Reason): void {

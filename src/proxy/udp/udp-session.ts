@@ -19,6 +19,8 @@ const OTHER_METHOD = METHOD_LABELS.indexOf('other');
 const KEPT_MAX = 8;
 /** A client whose last datagram is older than this has got its answer or lost it. */
 const AWAITED_MS = 1000;
+/** How long an endpoint that never answers may take to refuse (ICMP). */
+const REFUSAL_MS = 50;
 
 /**
  * What one client's address and port and one endpoint say to each other, over a socket of their own: an endpoint that refuses (ICMP) is noticed, and
@@ -57,6 +59,7 @@ export class UdpSession implements SessionRecord {
   #sent = 0;
   #answers = 0;
   #isSettled = false;
+  #latencyMs = 0;
   #isOver = false;
 
   constructor(engine: UdpEngine, settings: UdpSettings, vip: Socket, from: RemoteInfo, onEnd: () => void) {
@@ -112,7 +115,9 @@ export class UdpSession implements SessionRecord {
   #acquire(nowMs: number): void {
     const { pool } = this.#settings.route;
     const hash = pool.hashOn === null ? 0 : hashOfClient(pool.hashOn, this.clientAddress);
-    const endpoint = pool.acquire(hash, this.#tried, nowMs);
+    let endpoint = pool.acquire(hash, this.#tried, nowMs);
+    if (endpoint === null && pool.refusal === Refusal.FULL && this.#engine.makeRoom())
+      endpoint = pool.acquire(hash, this.#tried, nowMs);
     if (endpoint === null) return this.#refuse(pool.refusal === Refusal.EMPTY ? 'no-endpoint' : 'limit');
     this.attempts++;
     this.#endpoint = endpoint;
@@ -135,7 +140,16 @@ export class UdpSession implements SessionRecord {
     if (this.#upstream !== upstream) return;
     this.#isConnected = true;
     for (const bytes of this.#kept) this.#send(bytes);
-    if (this.#settings.replies === 0) this.#settle(Outcome.OK, 0);
+    if (this.#settings.replies !== 0) return;
+    this.#engine.context.wheel.arm(this.#timer, REFUSAL_MS);
+    if (this.#settings.perPacket) this.#engine.spare.add(this);
+  }
+
+  /** Everything was sent to where nobody answers, and was not refused. The engine calls it early when it needs the place. */
+  onSent(): void {
+    if (!this.#isSettled) this.#settle(Outcome.OK, 0);
+    if (this.#settings.perPacket) this.end('');
+    else this.#armIdle();
   }
 
   #send(bytes: Buffer): void {
@@ -179,6 +193,7 @@ export class UdpSession implements SessionRecord {
 
   #settle(outcome: Outcome, latencyMs: number): void {
     this.#isSettled = true;
+    this.#latencyMs = latencyMs;
     this.#settings.route.pool.answered(this.#endpoint as Endpoint, outcome, this.#startedMs, latencyMs);
   }
 
@@ -188,10 +203,11 @@ export class UdpSession implements SessionRecord {
     const elapsedMs = this.#engine.context.clock.now() - this.#startedMs;
     if (!this.#isSettled) this.#settle(outcome, elapsedMs);
     this.#letGo();
-    this.#settings.route.pool.release(endpoint, outcome, this.responseMs >= 0 ? this.responseMs : elapsedMs);
+    this.#settings.route.pool.release(endpoint, outcome, this.#latencyMs);
   }
 
   #letGo(): void {
+    this.#engine.spare.delete(this);
     this.#endpoint = null;
     this.#upstream?.close();
     this.#upstream = null;
@@ -202,10 +218,18 @@ export class UdpSession implements SessionRecord {
     this.end(reason);
   }
 
+  #idleLeftMs(): number {
+    return this.#touchedMs + this.#settings.idleMs - this.#engine.context.clock.now();
+  }
+
+  #armIdle(): void {
+    this.#engine.context.wheel.arm(this.#timer, this.#idleLeftMs());
+  }
+
   #onTimer(): void {
-    const leftMs = this.#touchedMs + this.#settings.idleMs - this.#engine.context.clock.now();
-    if (leftMs > 0) return this.#engine.context.wheel.arm(this.#timer, leftMs);
-    const { replies } = this.#settings;
+    const { replies, perPacket } = this.#settings;
+    if (replies === 0 && this.#isConnected && (perPacket || !this.#isSettled)) return this.onSent();
+    if (this.#idleLeftMs() > 0) return this.#armIdle();
     const isUnanswered = replies !== null && replies > 0 && this.#answers === 0;
     if (isUnanswered) this.#release(Outcome.TIMED_OUT);
     this.end(isUnanswered ? 'response-timeout' : '');
@@ -218,7 +242,7 @@ export class UdpSession implements SessionRecord {
     const { context, access } = this.#engine;
     context.wheel.disarm(this.#timer);
     // That nothing came says nothing where nobody knows whether anything should.
-    this.#release(this.#isSettled ? Outcome.OK : Outcome.CLIENT_GONE);
+    this.#release(this.#isSettled || this.#settings.replies === 0 ? Outcome.OK : Outcome.CLIENT_GONE);
     this.#kept = [];
     this.reason = reason;
     this.totalMs = context.clock.now() - this.#arrivalMs;
