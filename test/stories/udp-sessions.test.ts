@@ -251,4 +251,27 @@ describe('a UDP listener keeps sessions', () => {
     expect(got).toEqual(['0', '1', '2', '3', '4', '5']);
     expect((await proxy.endpoint('dns', gone.address)).down).toEqual(['ejected']);
   });
+
+  it('a client that goes on sending leaves an endpoint that went down or left, answered or not', async () => {
+    const silent = await bound(() => {});
+    const [a, b] = await Promise.all(['a', 'b'].map(origin));
+    await using proxy = await startProxy(dns([silent], { replies: 1 }));
+    const asker = await client();
+    const sends = setInterval(() => asker.send(proxy.port(), 'x'), 20);
+    try {
+      await eventually(async () => (await proxy.metric('evenkeel_connections_active')) === 1);
+      await proxy.write(dns([silent, a], { replies: 1 }));
+      await proxy.reload();
+      await proxy.api(`/api/v1/pools/dns/endpoints/${silent.address}`, {
+        method: 'PATCH',
+        body: { state: 'maintenance' },
+      });
+      await eventually(() => asker.heard.at(-1)?.text === 'a x', { timeoutMs: 3_000 });
+      await proxy.write(dns([b]));
+      await proxy.reload();
+      await eventually(() => asker.heard.at(-1)?.text === 'b x', { timeoutMs: 3_000 });
+    } finally {
+      clearInterval(sends);
+    }
+  });
 });

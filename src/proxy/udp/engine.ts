@@ -121,7 +121,8 @@ export class UdpEngine {
     if (from.port === 0) return this.rejected('bad-request');
     const key = settings.perPacket ? '' : formatHostPort(from.address, from.port);
     const known = door.clients.get(key);
-    if (known !== undefined) return known.onClientBytes(bytes, door.lastMs);
+    if (known !== undefined && !known.isStranded(door.lastMs)) return known.onClientBytes(bytes, door.lastMs);
+    known?.end('');
     if (this.#isFull(settings) && !this.makeRoom()) return this.rejected('connections');
     const session = new UdpSession(this, settings, door.socket, from, () => {
       if (door.clients.get(key) === session) door.clients.delete(key);

@@ -1,5 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { WheelTimer } from '../../base/timer-wheel.ts';
+import { Down } from '../../endpoint/down.ts';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { Tried } from '../../endpoint/endpoint-set.ts';
 import { Outcome } from '../../endpoint/outcome.ts';
@@ -19,12 +20,15 @@ const OTHER_METHOD = METHOD_LABELS.indexOf('other');
 const KEPT_MAX = 8;
 /** A client whose last datagram is older than this has got its answer or lost it. */
 const AWAITED_MS = 1000;
+/** An endpoint that is down for one of these is not coming back for its clients; one that its registry drains is. */
+const GONE = Down.PROBE | Down.EJECTED | Down.REGISTRY | Down.ADMIN;
 /** How long an endpoint that never answers may take to refuse (ICMP). */
 const REFUSAL_MS = 50;
 
 /**
  * What one client's address and port and one endpoint say to each other, over a socket of their own: an endpoint that refuses (ICMP) is noticed, and
- * what was not answered goes to another one. Made by the engine at the first datagram; over when it is idle, answered in full, refused or cut.
+ * what was not answered goes to another one. Made by the engine at the first datagram; over when it is idle, answered in full,
+ * refused or cut, or when its endpoint is gone and the client goes on.
  */
 export class UdpSession implements SessionRecord {
   readonly protocol = 'udp';
@@ -56,6 +60,8 @@ export class UdpSession implements SessionRecord {
   #startedMs = 0;
   #touchedMs = 0;
   #askedMs = 0;
+  /** Since when a datagram finds the endpoint gone; 0 while it is not. */
+  #goneSinceMs = 0;
   #sent = 0;
   #answers = 0;
   #isSettled = false;
@@ -90,6 +96,22 @@ export class UdpSession implements SessionRecord {
     const { replies } = this.#settings;
     if (replies !== null) return this.#answers < this.#sent * replies;
     return this.#engine.context.clock.now() - this.#askedMs < AWAITED_MS;
+  }
+
+  /** Asked when a datagram has come: whether the endpoint is not for it, and its answers to those before have come or are given up. */
+  isStranded(nowMs: number): boolean {
+    if (this.#endpoint === null || !this.#isGone(this.#endpoint)) {
+      this.#goneSinceMs = 0;
+      return false;
+    }
+    if (this.#goneSinceMs === 0) this.#goneSinceMs = nowMs;
+    return !this.isAwaiting || nowMs - Math.min(this.#askedMs, this.#goneSinceMs) >= AWAITED_MS;
+  }
+
+  /** In panic health is not believed. */
+  #isGone(endpoint: Endpoint): boolean {
+    const { pool } = this.#settings.route;
+    return !pool.has(endpoint) || ((endpoint.down & GONE) !== 0 && !pool.panic);
   }
 
   onClientBytes(bytes: Buffer, nowMs: number): void {

@@ -7,6 +7,8 @@ import { ManualClock } from '../../../../src/base/clock.ts';
 import { seededRandom } from '../../../../src/base/random.ts';
 import { TimerWheel } from '../../../../src/base/timer-wheel.ts';
 import { packDelta } from '../../../../src/endpoint/delta.ts';
+import { Down } from '../../../../src/endpoint/down.ts';
+import type { Endpoint } from '../../../../src/endpoint/endpoint.ts';
 import { PoolWords } from '../../../../src/endpoint/pool-words.ts';
 import { Pool } from '../../../../src/pool/pool.ts';
 import { ListenerCells, REASONS } from '../../../../src/proxy/listener-cells.ts';
@@ -21,14 +23,19 @@ const ROW = 1;
 describe('a UDP engine', () => {
   let cells: ListenerCells;
   let engine: UdpEngine;
+  let clock: ManualClock;
+  let endpoint: Endpoint;
+  /** The engine's own. */
+  let door: Socket;
   /** That takes what is sent to the pool. */
   let sink: Socket;
 
   beforeEach(async () => {
     sink = createSocket('udp4').bind(0, '127.0.0.1');
     await once(sink, 'listening');
-    const clock = new ManualClock();
+    clock = new ManualClock();
     const factory = new EndpointFactory(2, ROW);
+    endpoint = factory.make({ port: sink.address().port });
     const pool = new Pool('sink', poolOptionsOf(), new PoolWords(2), {
       clock,
       random: seededRandom(1),
@@ -39,7 +46,7 @@ describe('a UDP engine', () => {
       onEjected: () => {},
       onGone: () => {},
     });
-    for (const delta of packDelta('sink', 1, [factory.make({ port: sink.address().port })], [])) pool.apply(delta);
+    for (const delta of packDelta('sink', 1, [endpoint], [])) pool.apply(delta);
     const settings: UdpSettings = {
       listenerName: 'udp',
       route: { name: 'all', pool, cells: new RouteCells(2) },
@@ -62,13 +69,38 @@ describe('a UDP engine', () => {
   const listen = (port: number) =>
     new Promise<Error | null>((resolve) => engine.listen(`127.0.0.1:${port}`, '127.0.0.1', port, resolve));
 
-  it('takes no datagram that cannot be answered: a port 0 would throw at the answer', async () => {
-    const made: Socket[] = [];
-    const onMade = (message: unknown) => made.push((message as { socket: Socket }).socket);
+  async function open(): Promise<void> {
+    const onMade = (message: unknown) => {
+      door = (message as { socket: Socket }).socket;
+    };
     subscribe('udp.socket', onMade);
     expect(await listen(0)).toBe(null);
     unsubscribe('udp.socket', onMade);
-    const come = (port: number) => made[0].emit('message', Buffer.from('x'), { address: '127.0.0.1', port });
+  }
+  const come = (port: number) => door.emit('message', Buffer.from('x'), { address: '127.0.0.1', port });
+
+  it('begins a session anew where its endpoint is down, when no answer is awaited any more; not where it is draining', async () => {
+    await open();
+    come(9);
+    endpoint.setDown(Down.DRAINING);
+    for (let i = 0; i < 3; i++) {
+      clock.advance(2_000);
+      come(9);
+    }
+    expect(cells.connectionsTotal).toBe(1);
+    endpoint.setDown(Down.PROBE);
+    for (let i = 0; i < 10; i++) {
+      clock.advance(99);
+      come(9);
+    }
+    expect(cells.connectionsTotal).toBe(1);
+    clock.advance(200);
+    come(9);
+    expect(cells.connectionsTotal).toBe(2);
+  });
+
+  it('takes no datagram that cannot be answered: a port 0 would throw at the answer', async () => {
+    await open();
     come(0);
     expect(cells.connectionsActive).toBe(0);
     expect(cells.rejectedTotal(REASONS.indexOf('bad-request'))).toBe(1);
