@@ -104,6 +104,8 @@ export class TlsAcceptor {
       }),
       isOverdue: false,
     };
+    const before = this.#handshakes.get(key);
+    if (before !== undefined) this.#giveUp(key, before);
     this.#handshakes.set(key, handshake);
     this.#hooks.began();
     this.#wheel.arm(handshake.deadline, this.handshakeMs > 0 ? this.handshakeMs : HANDSHAKE_MAX_MS);
@@ -114,6 +116,12 @@ export class TlsAcceptor {
   /** Ends every handshake. */
   cut(): void {
     for (const { transport } of [...this.#handshakes.values()]) transport.destroy();
+  }
+
+  /** The same two ends again: the client has left that connection, and its end has only not been told yet. */
+  #giveUp(key: string, handshake: Handshake): void {
+    handshake.transport.destroy();
+    this.#onTransportClose(key, handshake);
   }
 
   #onTransportClose(key: string, handshake: Handshake): void {
