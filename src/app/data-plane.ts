@@ -280,10 +280,8 @@ export class DataPlane {
 
   #configureProxies({ listener }: Served, { proxyProtocol, timeouts }: ListenerOptions): void {
     const from = networkList(proxyProtocol?.from ?? []);
-    if (from === null) {
-      listener.proxies = null;
-      return;
-    }
+    listener.isProxied = from !== null;
+    if (from === null) return;
     const { cells } = listener;
     const row = this.#row;
     listener.proxies ??= new ProxyAcceptor(from, this.#wheel, {

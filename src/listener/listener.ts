@@ -1,5 +1,6 @@
 import { type BoundSocket, createServer, type Server, type Socket } from 'node:net';
 import type { ListenerCells } from '../proxy/listener-cells.ts';
+import { clientAddressOf } from '../proxy/proxied.ts';
 import type { Secured } from '../proxy/secured.ts';
 import type { ProxyHeader } from '../wire/proxy-protocol.ts';
 import type { ClientCounts } from './client-counts.ts';
@@ -59,8 +60,10 @@ export class Listener {
   /** Stays when TLS is switched off: handshakes that began are ended. */
   tls: TlsAcceptor | null = null;
   isSecure = false;
-  /** Who connects must say for whom; null: nobody does. */
+  /** Stays when the PROXY protocol is switched off: headers under way are read to their end, or cut. */
   proxies: ProxyAcceptor | null = null;
+  /** Who connects must say for whom. */
+  isProxied = false;
   /** performance.now() of the last connection: while draining, a quiet accept queue is an empty one. */
   lastAcceptMs = 0;
   /** By address; more than one where the sockets of a worker that left came here. */
@@ -180,17 +183,18 @@ export class Listener {
 
   #onConnection(client: Socket): void {
     this.lastAcceptMs = performance.now();
-    const { connections, perClient, clients, processIsFull } = this.limits;
+    const { connections, processIsFull } = this.limits;
     if (processIsFull() || (connections > 0 && this.cells.connectionsActive >= connections))
       return this.#refuse(client);
-    if (perClient > 0 && clients !== null && !this.#countClient(client, perClient, clients))
-      return this.#refuse(client);
-    if (this.proxies !== null) this.proxies.accept(client);
+    if (this.isProxied && this.proxies !== null) this.proxies.accept(client);
     else this.begin(client, null);
   }
 
-  /** A connection whose client is known. */
+  /** A connection whose client is known: the one that a balancer in front speaks for, not the balancer, is counted. */
   begin(client: Socket, proxied: ProxyHeader | null): void {
+    const { perClient, clients } = this.limits;
+    if (perClient > 0 && clients !== null && !this.#countClient(client, proxied, perClient, clients))
+      return this.#refuse(client);
     if (this.isSecure && this.tls !== null) this.tls.accept(client, proxied);
     else this.engine.accept(client, null, proxied);
   }
@@ -207,9 +211,9 @@ export class Listener {
     else this.engine.refuse(client);
   }
 
-  #countClient(client: Socket, limit: number, clients: ClientCounts): boolean {
+  #countClient(client: Socket, proxied: ProxyHeader | null, limit: number, clients: ClientCounts): boolean {
     const { row } = this.limits;
-    const address = client.remoteAddress ?? '';
+    const address = clientAddressOf(client, proxied);
     if (clients.of(address) >= limit) return false;
     if (clients.opened(row, address)) client.once('close', () => clients.closed(row, address));
     return true;

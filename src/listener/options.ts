@@ -40,7 +40,7 @@ const udp = z.strictObject({
 
 const limits = z.strictObject({
   connections: limit().describe('clients connected at once; 0 = no limit').prefault(10_000),
-  connectionsPerClient: limit().describe('of one address at once, over all workers; 0 = no limit').prefault(0),
+  connectionsPerClient: limit().describe('of one client address at once, over all workers; 0 = no limit').prefault(0),
   head: byteLimit().describe("of a request's head; 0 = no limit").prefault('16KiB'),
   headers: limit().describe('header lines of a request; 0 = no limit').prefault(100),
   target: byteLimit().describe("of a request's target; 0 = no limit but that of the head").prefault('8KiB'),

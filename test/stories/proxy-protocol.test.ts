@@ -11,7 +11,7 @@ import { type TcpOrigin, tcpOrigin } from '../helpers/echo.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
-import { RawClient, rawClient } from '../helpers/raw-client.ts';
+import { ask, RawClient, rawClient } from '../helpers/raw-client.ts';
 import { requireServer } from '../helpers/require-server.ts';
 import { findNginx, startNginx } from '../servers/nginx.ts';
 
@@ -71,6 +71,13 @@ describe('the PROXY protocol', () => {
           pool: 'web',
           proxyProtocol: { from: ['127.0.0.1/32'] },
           timeouts: { head: '400ms' },
+        },
+        {
+          name: 'few-each',
+          bind: '127.0.0.1:0',
+          pool: 'web',
+          proxyProtocol: { from: ['127.0.0.1/32'] },
+          limits: { connectionsPerClient: 1 },
         },
       ],
       pools: {
@@ -145,6 +152,51 @@ describe('the PROXY protocol', () => {
     await eventually(() =>
       proxy.accessLines().some(({ path, client }) => path === '/again' && client === '203.0.113.9'),
     );
+  });
+
+  it('in: connectionsPerClient counts the named client, not the balancer that speaks for it', async () => {
+    const open = (sourceAddress: string) => {
+      const client = new RawClient(dial(proxy.port('few-each')));
+      client.write(formatProxyHeader('v1', { ...named, sourceAddress }));
+      return client;
+    };
+    const first = open('203.0.113.1');
+    expect((await first.ask('GET', '/')).status).toBe(200);
+    const other = open('203.0.113.2');
+    expect((await other.ask('GET', '/')).status).toBe(200);
+    const again = open('203.0.113.1');
+    const { status, fields } = await again.response();
+    expect([status, fields.get('x-evenkeel-reason')]).toEqual([503, 'connections']);
+    first.socket.destroy();
+    await eventually(async () => {
+      await using later = open('203.0.113.1');
+      return (await later.ask('GET', '/')).status === 200;
+    });
+    for (const { socket } of [other, again]) socket.destroy();
+  });
+
+  it('in: taken away by a reload, what had begun is read to its end, and draining waits for it', async () => {
+    const listener = { name: 'web', bind: '127.0.0.1:0', pool: 'web' };
+    const document = (extra: object) => ({
+      runtime: { drain: '10s' },
+      listeners: [{ ...listener, ...extra }],
+      pools: { web: { endpoints: [{ address: http.address }] } },
+    });
+    await using own = await startProxy(document({ proxyProtocol: { from: ['127.0.0.1/32'] } }));
+    await using begun = new RawClient(dial(own.port()));
+    begun.write('PROXY TCP4 203.0.113.9');
+    await eventually(async () => (await own.metric('evenkeel_connections_active')) === 1);
+    await own.write(document({}));
+    expect(await own.reload()).toBe('reloaded');
+    await eventually(async () => (await ask(own.port(), 'GET', '/plain')).status === 200);
+    own.child.kill('SIGTERM');
+    // A worker that does not know of the connection is gone by then.
+    await Promise.race([begun.ended(1_500).catch(() => {}), own.child.exited]);
+    begun.write(' 198.51.100.1 4711 443\r\nGET /begun HTTP/1.1\r\nhost: story\r\n\r\n');
+    expect((await begun.response()).status).toBe(200);
+    expect(http.requests.at(-1)!.fields.get('x-forwarded-for')).toBe('203.0.113.9');
+    begun.socket.destroy();
+    expect((await own.child.exited).code).toBe(0);
   });
 });
 
