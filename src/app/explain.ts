@@ -17,7 +17,7 @@ export function explain(
   const { host, target } = parsed;
   try {
     const request = new ExplainedRequest({ method, host, target, headers, client: client ?? '' });
-    const { route, refusal, others } = request.routeOf(listener.routes);
+    const { route, refusal, others } = request.routeOf(listener.routes, listener.paths);
     const found = route === null ? null : pools.explain(route.pool, (on) => request.hash(on));
     return {
       request: { method, url, client: client ?? null },

@@ -1,3 +1,4 @@
+import type { PathRules } from '../../routing/normal-path.ts';
 import type { RouteOptions } from '../../routing/options.ts';
 import { type MatchedHead, matchHead, type RouteReason, routeReasons } from '../../routing/route-reasons.ts';
 import { RouteTable } from '../../routing/route-table.ts';
@@ -56,17 +57,21 @@ export class ExplainedRequest extends RequestView {
     return this.bytes;
   }
 
-  /** The route that gets it, and why each of the others does not. */
-  routeOf(routes: readonly RouteOptions[]): RouteExplanation {
-    const table = new RouteTable(routes, () => 0);
-    const { hostStart, hostEnd, pathStart, pathEnd, method } = this.#head;
-    const head: MatchedHead = { bytes: this.bytes, hostStart, hostEnd, pathStart, pathEnd, method, values: this };
-    const match = matchHead(table, head);
+  /** The route that gets it on a listener with these routes and rules, and why each of the others does not. The path has its normal form from then on. */
+  routeOf(routes: readonly RouteOptions[], paths: PathRules): RouteExplanation {
+    const table = new RouteTable(routes, () => 0, paths);
+    const match = matchHead(table, this.#matched());
+    if (table.pathEnd !== this.#head.pathEnd) this.#head.shortenPath(this.bytes, table.pathEnd);
     if (match === null && table.isPathRefused)
       return { route: null, refusal: { status: 400, reason: 'bad-request' }, others: [] };
-    const others = routeReasons(routes.slice(0, REASONED), head, match?.name ?? null);
+    const others = routeReasons(routes.slice(0, REASONED), this.#matched(), match?.name ?? null);
     if (match === null) return { route: null, refusal: { status: 404, reason: 'no-route' }, others };
     return { route: routes[match.index], refusal: null, others };
+  }
+
+  #matched(): MatchedHead {
+    const { hostStart, hostEnd, pathStart, pathEnd, method } = this.#head;
+    return { bytes: this.bytes, hostStart, hostEnd, pathStart, pathEnd, method, values: this };
   }
 
   /** What a scheduler that hashes on this sees; 0 for nothing. */
