@@ -26,6 +26,9 @@ class Redirect implements Middleware {
   }
 
   onRequest(exchange: Exchange): Verdict {
+    // RFC 9112 §3.2: HTTP/1.0 may leave Host out; then there is nowhere to lead to.
+    if (exchange.host === '' && this.#to.includes('{host}'))
+      return exchange.answer(400, 'the request names no host\n', { 'x-evenkeel-reason': 'bad-request' });
     const query = exchange.query === '' ? '' : `?${exchange.query}`;
     let location = this.#to.replace(/\{(host|path|query)\}/g, (_, part: string) =>
       part === 'host' ? exchange.host : part === 'path' ? exchange.path : query,

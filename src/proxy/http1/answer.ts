@@ -2,9 +2,11 @@ import type { Reason } from '../listener-cells.ts';
 
 const REASON_PHRASES: Readonly<Record<number, string>> = {
   200: 'OK',
+  204: 'No Content',
   301: 'Moved Permanently',
   302: 'Found',
   303: 'See Other',
+  304: 'Not Modified',
   307: 'Temporary Redirect',
   308: 'Permanent Redirect',
   400: 'Bad Request',
@@ -71,14 +73,19 @@ export interface AnswerOptions {
   readonly keepAliveHttp10: boolean;
 }
 
+/** RFC 9110 §8.6, §15.4.5: no body, so no length of one either. */
+const BODILESS: ReadonlySet<number> = new Set([204, 304]);
+
 /** A whole response of evenkeel itself. Not on the path of requests that an endpoint answers. */
 export function formatAnswer(options: AnswerOptions): Buffer {
   const { status, reason } = options;
+  const isBodiless = BODILESS.has(status);
   const body = options.body ?? `${status} ${reason === null ? '' : SENTENCES[reason]}\n`;
   const bytes = Buffer.from(body);
   let head = `HTTP/1.1 ${status} ${REASON_PHRASES[status] ?? ''}\r\ndate: ${new Date().toUTCString()}\r\n`;
-  if (options.headers?.['content-type'] === undefined) head += 'content-type: text/plain; charset=utf-8\r\n';
-  head += `content-length: ${bytes.length}\r\n`;
+  if (!isBodiless && options.headers?.['content-type'] === undefined)
+    head += 'content-type: text/plain; charset=utf-8\r\n';
+  if (!isBodiless) head += `content-length: ${bytes.length}\r\n`;
   if (reason !== null) head += `x-evenkeel-reason: ${reason}\r\n`;
   if (
     options.headers?.['retry-after'] === undefined &&
@@ -90,5 +97,5 @@ export function formatAnswer(options: AnswerOptions): Buffer {
   if (options.close) head += 'connection: close\r\n';
   else if (options.keepAliveHttp10) head += 'connection: keep-alive\r\n';
   const headBytes = Buffer.from(`${head}\r\n`, 'latin1');
-  return options.head ? headBytes : Buffer.concat([headBytes, bytes]);
+  return options.head || isBodiless ? headBytes : Buffer.concat([headBytes, bytes]);
 }
