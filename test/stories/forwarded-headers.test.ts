@@ -15,6 +15,18 @@ describe('what an endpoint is told about the client and the connection', () => {
       listeners: [
         { name: 'strangers', bind: '127.0.0.1:0', pool: 'keep' },
         { name: 'trusting', bind: '127.0.0.1:0', pool: 'keep', trustForwarded: ['127.0.0.0/8'] },
+        {
+          name: 'editing',
+          bind: '127.0.0.1:0',
+          routes: [
+            {
+              pool: 'keep',
+              middleware: [
+                { kind: 'headers', request: { 'x-user': 'ann' }, response: { 'x-inner': null, 'x-set': 'mine' } },
+              ],
+            },
+          ],
+        },
         { name: 'renaming', bind: '127.0.0.1:0', pool: 'endpoint' },
       ],
       pools: { keep: { endpoints }, endpoint: { endpoints, host: 'endpoint' } },
@@ -150,6 +162,21 @@ describe('what an endpoint is told about the client and the connection', () => {
     expect(response.text).toBe('ok');
     expect(response.trailers.lines).toEqual([['x-sum', '1']]);
     expect(origin.faults).toEqual([]);
+  });
+
+  it('lets no trailer bring back what a middleware set or removed', async () => {
+    origin.handler = async (asked, reply) => {
+      await asked.ended;
+      const trailers = 'X-Inner: 1\r\nx-sum: 2\r\nx-set: 3\r\n';
+      reply.raw(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-inner: 0\r\n\r\n2\r\nok\r\n0\r\n${trailers}\r\n`);
+    };
+    const body = '2\r\nhi\r\n0\r\nX-User: admin\r\nX-Check: abc\r\n\r\n';
+    const response = await ask(proxy.port('editing'), 'POST', '/', ['Transfer-Encoding: chunked'], body);
+    const asked = origin.requests.at(-1)!;
+    expect([asked.fields.all('x-user'), asked.trailers.lines]).toEqual([['ann'], [['X-Check', 'abc']]]);
+    const { fields, trailers, text } = response;
+    expect([text, fields.get('x-inner'), fields.get('x-set')]).toEqual(['ok', undefined, 'mine']);
+    expect(trailers.lines).toEqual([['x-sum', '2']]);
   });
 
   it('passes method, target, query, unknown methods and bytes above ASCII on as they came', async () => {

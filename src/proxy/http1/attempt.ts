@@ -230,7 +230,7 @@ export class Attempt implements UpstreamOwner {
     const upstream = this.#upstream as UpstreamConnection;
     const { pool, body } = this.#forwarding;
     this.#upstream = null;
-    this.#exchange.client.endResponse(trailers);
+    this.#exchange.client.endResponse(this.#exchange.responseEdits.unedited(trailers));
     // A request that is still on its way would stand before the next one.
     if (reusable && body.complete && upstream.writer.isEmpty)
       this.#engine.context.upstreams.put(upstream, pool.options.timeouts.idle ?? Infinity);

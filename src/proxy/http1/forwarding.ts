@@ -70,7 +70,7 @@ export class Forwarding implements PoolWaiter {
   constructor(exchange: Http1Exchange, engine: Http1Engine) {
     this.#exchange = exchange;
     this.#engine = engine;
-    this.body = new RequestBody(this.#engine.context.sockets.buffers);
+    this.body = new RequestBody(engine.context.sockets.buffers, exchange.requestEdits);
     this.#first = new Attempt(this, exchange, engine);
     this.#current = this.#first;
     this.#requestTimer = new WheelTimer(() => this.#onRequestTimer());

@@ -41,6 +41,13 @@ export class HeaderEdits {
     return this.#names.includes(buf.toString('latin1', start, end).toLowerCase());
   }
 
+  /** The lines of a trailer section (`Name: value\r\n…`) that are not edited: what was set or removed does not come in behind the body. */
+  unedited(trailers: string): string {
+    if (trailers === '' || this.#names.length === 0) return trailers;
+    const lines = trailers.split(/(?<=\r\n)/);
+    return lines.filter((line) => !this.#names.includes(line.slice(0, line.indexOf(':')).toLowerCase())).join('');
+  }
+
   /** Calls `line` for each header to add. */
   forEach(line: (name: string, value: string) => void): void {
     for (let i = 0; i < this.#names.length; i++) {

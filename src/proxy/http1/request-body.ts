@@ -3,6 +3,7 @@ import { READ_BYTES, type ReadBuffers } from '../read-buffers.ts';
 import type { SocketReader } from '../socket-reader.ts';
 import { COPY_MAX, type SocketWriter } from '../socket-writer.ts';
 import { writeChunk, writeLastChunk } from './chunk-frame.ts';
+import type { HeaderEdits } from './header-edits.ts';
 
 /** A request body up to this size can be sent again to another endpoint, and waits here while no endpoint is connected. */
 export const REPLAY_MAX = 64 * 1024;
@@ -26,9 +27,12 @@ export class RequestBody {
   #lentBytes = 0;
   #chunked = false;
   #trailers = '';
+  readonly #edits: HeaderEdits;
 
-  constructor(buffers: ReadBuffers) {
+  /** `edits`: what middleware made of the request's headers holds for its trailers too. */
+  constructor(buffers: ReadBuffers, edits: HeaderEdits) {
     this.#buffers = buffers;
+    this.#edits = edits;
   }
 
   begin(complete: boolean, chunked: boolean): void {
@@ -103,6 +107,6 @@ export class RequestBody {
   }
 
   appendEnd(writer: ByteWriter): void {
-    if (this.#chunked) writeLastChunk(writer, this.#trailers);
+    if (this.#chunked) writeLastChunk(writer, this.#edits.unedited(this.#trailers));
   }
 }
