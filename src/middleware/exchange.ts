@@ -26,7 +26,10 @@ export interface Exchange {
   readonly status: number;
   /** Answers in place of an endpoint; only from `onRequest`, which then returns ANSWERED. */
   answer(status: number, body: string, headers?: Readonly<Record<string, string>>): typeof Verdict.ANSWERED;
-  /** Goes on after WAIT. Called once, from any later turn; ignored when the client has left. */
+  /**
+   * Goes on after WAIT. Called once, from any later turn; ignored when the client has left, or was answered 504: all stages together have as long
+   * as the pool's `request` timeout gives the request, a minute where that is off.
+   */
   resume(): void;
 }
 

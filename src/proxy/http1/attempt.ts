@@ -15,8 +15,11 @@ import { NO_BYTES } from './request-view.ts';
 import { Failure, type UpstreamConnection, type UpstreamOwner } from './upstream-connection.ts';
 
 /** What the attempt's timer waits for. */
-const Wait = { NONE: 0, CONNECT: 1, RESPONSE: 2, BETWEEN: 3 } as const;
+const Wait = { NONE: 0, CONNECT: 1, RESPONSE: 2, BETWEEN: 3, CLIENT: 4 } as const;
 type Wait = (typeof Wait)[keyof typeof Wait];
+
+/** How long a client may take nothing of a response where the pool's `between` timeout is off: what that is by default. */
+const CLIENT_BEHIND_MS = 60_000;
 
 /** A connection idle for longer than this waits one turn before it is used, so that its end is noticed if it came meanwhile. */
 const LOOK_FIRST_MS = 1000;
@@ -242,11 +245,15 @@ export class Attempt implements UpstreamOwner {
   /** The client is behind. */
   pause(): void {
     this.#upstream?.socket.pause();
+    const { responded, isTunnel } = this.#forwarding;
+    if (this.#upstream !== null && this.#wait === Wait.NONE && responded && !isTunnel)
+      this.#arm(Wait.CLIENT, CLIENT_BEHIND_MS);
   }
 
   resume(): void {
     const upstream = this.#upstream;
     if (upstream === null) return;
+    if (this.#wait === Wait.CLIENT) this.#disarm();
     this.#touchedMs = this.#engine.context.clock.now();
     upstream.socket.resume();
   }
@@ -371,6 +378,10 @@ export class Attempt implements UpstreamOwner {
         break;
       case Wait.BETWEEN:
         this.#onBetweenTimer();
+        break;
+      case Wait.CLIENT:
+        this.#drop();
+        this.#cutResponse(Outcome.CLIENT_GONE);
         break;
     }
   }

@@ -474,7 +474,7 @@ export class ClientConnection {
     if (this.#state === State.CLOSED) return;
     // Closed first, so that the end of the exchange sends no FIN: a body that ends with its connection must not look whole.
     this.#close();
-    this.#lent?.onClientGone();
+    this.#lent?.onClientGone('draining');
     this.#reset();
   }
 
@@ -556,7 +556,7 @@ export class ClientConnection {
         break;
       case State.BODY:
       case State.WAITING:
-        this.exchange.onClientGone();
+        this.exchange.onClientGone('client-gone');
         this.#close();
         this.socket.destroy();
         break;
@@ -572,7 +572,7 @@ export class ClientConnection {
 
   #onClose(): void {
     if (this.#state === State.CLOSED) return;
-    this.#lent?.onClientGone();
+    this.#lent?.onClientGone('client-gone');
     this.#close();
     this.socket.destroy();
   }

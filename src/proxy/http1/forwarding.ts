@@ -18,6 +18,9 @@ import { REPLAY_MAX, RequestBody } from './request-body.ts';
 import { hashOfRequest } from './request-hash.ts';
 import type { UpstreamDialer } from './upstream-dialer.ts';
 
+/** How long stages may hold a request back where the pool's `request` timeout is off. */
+const STAGE_MAX_MS = 60_000;
+
 /**
  * Has one exchange served by an endpoint: takes endpoints, begins attempts, and decides by one rule what follows when one fails or is slow. Two run
  * at once only as a hedge: the first answer counts, the other attempt is cancelled. One per exchange, used again and again. Tells
@@ -161,10 +164,21 @@ export class Forwarding implements PoolWaiter {
     pool.countRequest();
     const limit = pool.options.timeouts.request;
     // From arrival: a stage may have held the request back.
-    if (limit !== null) context.wheel.arm(this.#requestTimer, limit - context.clock.now() + this.#exchange.arrivalMs);
+    if (limit !== null) this.#armRequest(limit);
+    else context.wheel.disarm(this.#requestTimer);
     if (pool.isQueued) pool.serveQueue();
     this.#acquire();
     if (pool.hedging !== null) this.#armHedge(pool.hedging.delayMs);
+  }
+
+  /** A stage holds the request back, before `start`: from arrival on, for as long as the pool gives a request at most. */
+  limitWait(pool: Pool): void {
+    this.#armRequest(pool.options.timeouts.request ?? STAGE_MAX_MS);
+  }
+
+  #armRequest(limitMs: number): void {
+    const { wheel, clock } = this.#engine.context;
+    wheel.arm(this.#requestTimer, limitMs - clock.now() + this.#exchange.arrivalMs);
   }
 
   /** Takes an endpoint and sends the request to it; waits in the queue when all are full; gives up when there is none. */

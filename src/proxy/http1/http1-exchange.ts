@@ -16,6 +16,8 @@ import { NO_BYTES, RequestView } from './request-view.ts';
 const HEAD_KEPT = 4096;
 /** Status counted for a client that left before its response began (as nginx). */
 const CLIENT_GONE = 499;
+/** Status counted for a client that was cut off before its response began: nobody sent it. */
+const CUT = 503;
 
 /**
  * One request and its response: finds the route, runs its stages, has the request forwarded or answers itself, and counts and tells when it is over.
@@ -108,6 +110,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
       if (verdict === Verdict.WAIT) {
         this.#waitsForStage = true;
         this.hasWaited = true;
+        this.forwarding.limitWait((this.#route as BoundRoute).pool);
         return;
       }
     }
@@ -140,12 +143,13 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
     for (let i = stages.length - 1; i >= 0; i--) stages[i].onResponse?.(this);
   }
 
-  /** The client is gone. */
-  onClientGone(): void {
+  /** The client is gone, or is cut off because we go. */
+  onClientGone(reason: 'client-gone' | 'draining'): void {
     if (!this.#active) return;
     this.forwarding.cancel();
-    if (!this.forwarding.responded) this.status = CLIENT_GONE;
-    this.end(this.forwarding.isTunnel ? '' : 'client-gone');
+    const isOurs = reason === 'draining';
+    if (!this.forwarding.responded) this.status = isOurs ? CUT : CLIENT_GONE;
+    this.end(this.forwarding.isTunnel && !isOurs ? '' : reason);
   }
 
   /** Refuses the request that is being read, whatever has become of it. */

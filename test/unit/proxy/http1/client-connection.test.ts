@@ -3,18 +3,26 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ManualClock } from '../../../../src/base/clock.ts';
 import { FineTimers } from '../../../../src/base/fine-timers.ts';
+import { seededRandom } from '../../../../src/base/random.ts';
 import { TimerWheel } from '../../../../src/base/timer-wheel.ts';
 import { TurnClock } from '../../../../src/base/turn-clock.ts';
+import { packDelta } from '../../../../src/endpoint/delta.ts';
+import { PoolWords } from '../../../../src/endpoint/pool-words.ts';
 import { type Exchange, type Middleware, Verdict } from '../../../../src/middleware/exchange.ts';
+import { Pool } from '../../../../src/pool/pool.ts';
 import { Http1Engine, type Http1Settings } from '../../../../src/proxy/http1/engine.ts';
 import { UpstreamConnections } from '../../../../src/proxy/http1/upstream-connections.ts';
+import { PlainDialer } from '../../../../src/proxy/http1/upstream-dialer.ts';
 import { ListenerCells } from '../../../../src/proxy/listener-cells.ts';
 import { Sockets } from '../../../../src/proxy/sockets.ts';
 import { UniqueIds } from '../../../../src/proxy/unique-ids.ts';
 import { routeOptions } from '../../../../src/routing/options.ts';
 import { RouteCells } from '../../../../src/routing/route-cells.ts';
 import { RouteTable } from '../../../../src/routing/route-table.ts';
+import { EndpointFactory } from '../../../helpers/endpoint-factory.ts';
 import { eventually } from '../../../helpers/eventually.ts';
+import { startOrigin } from '../../../helpers/origin.ts';
+import { poolOptionsOf } from '../../../helpers/pool-options.ts';
 import { type RawClient, rawClient, request } from '../../../helpers/raw-client.ts';
 
 const TICK_MS = 50;
@@ -42,8 +50,8 @@ describe('a client connection', () => {
       routes: [
         {
           name: 'all',
-          pool: null as never,
-          dialer: null as never,
+          pool: poolWith({}),
+          dialer: new PlainDialer(),
           cells: new RouteCells(2),
           connect: false,
           stages: [{ onRequest: (exchange: Exchange) => stage.onRequest?.(exchange) ?? Verdict.CONTINUE }],
@@ -79,6 +87,36 @@ describe('a client connection', () => {
     await new Promise((resolve) => server.close(resolve));
     expect(cells.connectionsActive).toBe(0);
   });
+
+  /** A pool of one endpoint on `port`; of none without it. */
+  function poolWith(timeouts: object, port?: number): Pool {
+    const factory = new EndpointFactory(2, 1);
+    const pool = new Pool('one', poolOptionsOf({ timeouts }), new PoolWords(2), {
+      clock,
+      random: seededRandom(1),
+      worker: 0,
+      workers: 1,
+      row: 1,
+      table: factory.table,
+      onEjected: () => {},
+      onGone: () => {},
+    });
+    const endpoints = port === undefined ? [] : [factory.make({ port })];
+    for (const delta of packDelta('one', 1, endpoints, [])) pool.apply(delta);
+    return pool;
+  }
+
+  function usePool(pool: Pool): void {
+    const { settings } = engine;
+    engine.settings = { ...settings, routes: [{ ...settings.routes[0], pool }] };
+  }
+
+  /** What the access log is told: status and reason of each exchange. */
+  function records(): (readonly [number, string])[] {
+    const told: (readonly [number, string])[] = [];
+    engine.access = { record: ({ status, reason }) => void told.push([status, reason]) };
+    return told;
+  }
 
   const open = (paused = false): Promise<RawClient> =>
     rawClient((server.address() as { port: number }).port, { paused });
@@ -232,6 +270,110 @@ describe('a client connection', () => {
     await eventually(() => engine.connections === 0);
     waiting[0].resume();
     expect(later).toBe(0);
+  });
+
+  it.each([
+    ['the request timeout of its pool', { request: '40s' }, 40_000],
+    ['a minute where that is off', { request: 'off' }, 60_000],
+  ])('answers 504 when a stage waits for longer than %s, and hears no late resume', async (_, timeouts, limitMs) => {
+    const waiting: Exchange[] = [];
+    stage = {
+      onRequest: (exchange) => {
+        waiting.push(exchange);
+        return Verdict.WAIT;
+      },
+    };
+    usePool(poolWith(timeouts));
+    await using client = await open();
+    client.write(request('GET', '/').repeat(2));
+    await eventually(() => waiting.length === 1);
+    pass(limitMs - 1000);
+    expect(client.receivedBytes).toBe(0);
+    pass(1100);
+    const { status, fields } = await client.response();
+    expect([status, fields.get('x-evenkeel-reason')]).toEqual([504, 'request-timeout']);
+    await eventually(() => waiting.length === 2);
+    waiting[0].resume();
+    expect(client.receivedLength).toBe(0);
+    waiting[1].resume();
+    expect((await client.response()).fields.get('x-evenkeel-reason')).toBe('no-endpoint');
+  });
+
+  it('forgets the limit of a stage when it resumes', async () => {
+    await using origin = await startOrigin();
+    const waiting: Exchange[] = [];
+    stage = {
+      onRequest: (exchange) => {
+        waiting.push(exchange);
+        return Verdict.WAIT;
+      },
+    };
+    usePool(poolWith({ request: 'off', response: 'off' }, origin.port));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    origin.handler = async (_, reply) => {
+      await promise;
+      reply.send(200, 'late');
+    };
+    await using client = await open();
+    client.write(request('GET', '/'));
+    await eventually(() => waiting.length === 1);
+    pass(50_000);
+    waiting[0].resume();
+    await eventually(() => origin.requests.length === 1);
+    pass(50_000);
+    resolve();
+    expect((await client.response()).text).toBe('late');
+  });
+
+  it('lets go of an endpoint whose client takes nothing for a minute, though nothing limits the time between bytes', async () => {
+    await using origin = await startOrigin((_, reply) => void reply.send(200, Buffer.alloc(LARGE, 'x')));
+    const pool = poolWith({ between: 'off' }, origin.port);
+    usePool(pool);
+    stage = {};
+    const told = records();
+    await using client = await open(true);
+    client.write(request('GET', '/'));
+    await eventually(() => accepted[0]?.bytesWritten > 0);
+    // Bytes go on coming until every buffer on the way is full.
+    await eventually(async () => {
+      const before = cells.bytesOutTotal;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return before === cells.bytesOutTotal;
+    });
+    pass(58_000);
+    expect([told, pool.set.all[0].active]).toEqual([[], 1]);
+    pass(3000);
+    expect([told, pool.set.all[0].active]).toEqual([[[200, 'client-gone']], 0]);
+    client.resume();
+    expect(await client.ended()).toBe('reset');
+  });
+
+  it('keeps a slow client for as long as it likes while it takes what comes', async () => {
+    await using origin = await startOrigin((_, reply) => void reply.send(200, Buffer.alloc(LARGE, 'x')));
+    usePool(poolWith({ between: 'off' }, origin.port));
+    stage = {};
+    await using client = await open(true);
+    client.write(request('GET', '/'));
+    await eventually(() => accepted[0]?.bytesWritten > 0);
+    for (let i = 0; i < 4; i++) {
+      const { receivedBytes } = client;
+      pass(40_000);
+      client.resume();
+      await eventually(() => client.receivedBytes > receivedBytes + LARGE / 5);
+      if (i < 3) client.pause();
+    }
+    expect((await client.response()).body.length).toBe(LARGE);
+  });
+
+  it('says draining, not client-gone, of what it cuts itself', async () => {
+    stage = { onRequest: () => Verdict.WAIT };
+    const told = records();
+    await using client = await open();
+    client.write(request('GET', '/'));
+    await eventually(() => accepted[0]?.bytesRead > 0);
+    engine.cut();
+    expect(told).toEqual([[503, 'draining']]);
+    expect(await client.ended()).toBe('reset');
   });
 
   it('does not keep a connection that was refused, however much its client sends', async () => {
