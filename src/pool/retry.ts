@@ -57,11 +57,6 @@ export function retryDelayMs(retry: number, random: Random): number {
   return random() * Math.min(BACK_OFF_MAX_MS, BACK_OFF_MS * (2 ** retry - 1));
 }
 
-/** An endpoint that says this with Retry-After is overloaded, and is not asked again. */
-export function saysLater(status: number): boolean {
-  return status === 503 || status === 429;
-}
-
 /**
  * The outcome of a response by its status: 5xx speaks against the endpoint, except 501 and 505, which speak of the request
  * (as HAProxy's `observe layer7` has it).

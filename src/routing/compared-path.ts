@@ -1,8 +1,4 @@
-const SLASH = 0x2f;
-const DOT = 0x2e;
-const PERCENT = 0x25;
-const BACKSLASH = 0x5c;
-const SEMICOLON = 0x3b;
+import { BACKSLASH, DOT, dotsEnd, hexPair, PERCENT, SEMICOLON, SLASH } from './path-bytes.ts';
 
 /** What `comparedPath` says of a path that two parsers could read in two ways: answer 400. */
 export const REFUSED = -1;
@@ -32,6 +28,7 @@ export function comparedPath(buf: Buffer, start: number, end: number, out: Buffe
   for (let p = start; p < end; p++) {
     let byte = buf[p];
     if (byte === PERCENT && p + 2 < end) {
+      // A `%` without two digits stands for itself.
       const decoded = hexPair(buf[p + 1], buf[p + 2]);
       if (decoded === 0) return REFUSED;
       if (decoded > 0) {
@@ -51,19 +48,6 @@ export function comparedPath(buf: Buffer, start: number, end: number, out: Buffe
 }
 
 function isDotSegment(bytes: Buffer, start: number, end: number): boolean {
-  if (end === start || bytes[start] !== DOT) return false;
-  const next = bytes[start + 1] === DOT && start + 1 < end ? start + 2 : start + 1;
-  return next === end || bytes[next] === SEMICOLON;
-}
-
-/** Value of two hex digits, -1 when they are none: such a `%` stands for itself. */
-function hexPair(high: number, low: number): number {
-  const value = hexDigit(high) * 16 + hexDigit(low);
-  return value >= 0 && hexDigit(low) >= 0 ? value : -1;
-}
-
-function hexDigit(byte: number): number {
-  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
-  const letter = byte | 0x20;
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1000;
+  const next = dotsEnd(bytes, start, end);
+  return next >= 0 && (next === end || bytes[next] === SEMICOLON);
 }

@@ -1,11 +1,7 @@
 import { z } from 'zod';
 import { REFUSED } from './compared-path.ts';
+import { BACKSLASH, DOT, dotsEnd, hexPair, PERCENT, SEMICOLON, SLASH } from './path-bytes.ts';
 
-const SLASH = 0x2f;
-const DOT = 0x2e;
-const PERCENT = 0x25;
-const BACKSLASH = 0x5c;
-const SEMICOLON = 0x3b;
 const UPPER_HEX = Buffer.from('0123456789ABCDEF');
 
 /** `paths:` of a listener: what becomes of a path that servers read in different ways. Never optional: an escape that is none, and `%00`, are refused. */
@@ -83,13 +79,10 @@ function withoutDots(out: Buffer, segment: number, length: number, rules: PathRu
 
 /** `.` or `..`, also with parameters behind it: some servers cut those off first. */
 function isDotPart(out: Buffer, start: number, end: number): boolean {
-  if (end === start || out[start] !== DOT) return false;
-  const next = out[start + 1] === DOT && start + 1 < end ? start + 2 : start + 1;
-  return (
-    next === end ||
-    out[next] === SEMICOLON ||
-    (next + 2 < end && out[next] === PERCENT && hexPair(out[next + 1], out[next + 2]) === SEMICOLON)
-  );
+  const next = dotsEnd(out, start, end);
+  if (next < 0) return false;
+  if (next === end || out[next] === SEMICOLON) return true;
+  return next + 2 < end && out[next] === PERCENT && hexPair(out[next + 1], out[next + 2]) === SEMICOLON;
 }
 
 function writeEscape(out: Buffer, at: number, byte: number): number {
@@ -104,16 +97,4 @@ function isUnreserved(byte: number): boolean {
   const letter = byte | 0x20;
   if (letter >= 0x61 && letter <= 0x7a) return true;
   return (byte >= 0x30 && byte <= 0x39) || byte === 0x2d || byte === DOT || byte === 0x5f || byte === 0x7e;
-}
-
-/** Value of two hex digits, negative when they are none. */
-function hexPair(high: number, low: number): number {
-  const [one, other] = [hexDigit(high), hexDigit(low)];
-  return one < 0 || other < 0 ? -1 : one * 16 + other;
-}
-
-function hexDigit(byte: number): number {
-  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
-  const letter = byte | 0x20;
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
 }

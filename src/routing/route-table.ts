@@ -88,13 +88,13 @@ export class RouteTable {
 
   #comparedPath(buf: Buffer, start: number, end: number): number {
     const path = this.#path;
-    if (this.#rules !== null) {
-      const length = normalPath(buf, start, end, this.#rules, path);
-      if (length === REFUSED) return REFUSED;
-      path.copy(buf, start, 0, length);
-      this.pathEnd = start + length;
-    }
-    return comparedPath(buf, start, this.pathEnd, path);
+    if (this.#rules === null) return comparedPath(buf, start, end, path);
+    const length = normalPath(buf, start, end, this.#rules, path);
+    if (length === REFUSED) return REFUSED;
+    path.copy(buf, start, 0, length);
+    this.pathEnd = start + length;
+    // Another pass only where escapes or empty segments stay in what is forwarded.
+    return isComparable(path, 0, length) ? length : comparedPath(buf, start, this.pathEnd, path);
   }
 
   /** Whether the last `match` gave null because of the path, one that servers read in different ways: answer 400, reason `bad-request`. */

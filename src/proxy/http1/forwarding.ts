@@ -6,7 +6,7 @@ import { Outcome } from '../../endpoint/outcome.ts';
 import type { HedgeOutcome } from '../../endpoint/pool-words.ts';
 import type { Affinity } from '../../pool/affinity.ts';
 import { type PendingPlace, type Pool, type PoolWaiter, Refusal } from '../../pool/pool.ts';
-import { RetryOn, retryBitOfStatus, retryReason, STALE_CONNECTION, saysLater } from '../../pool/retry.ts';
+import { RetryOn, retryBitOfStatus, retryReason, STALE_CONNECTION } from '../../pool/retry.ts';
 import { Field } from '../../wire/http1/field.ts';
 import type { ResponseHead } from '../../wire/http1/head-reader.ts';
 import { isIdempotent, Method } from '../../wire/http1/method.ts';
@@ -260,7 +260,8 @@ export class Forwarding implements PoolWaiter {
     const contested = this.isContested(attempt);
     const bit = retryBitOfStatus(status);
     if (!contested && (bit === 0 || !this.#areOthersLeft() || !this.#mayRetry(bit, true))) return false;
-    if (head.retryAfterS >= 0 && saysLater(status)) this.#retryAfterS = head.retryAfterS;
+    // Who is overloaded and says for how long is not asked again.
+    if (head.retryAfterS >= 0 && status === 503) this.#retryAfterS = head.retryAfterS;
     return true;
   }
 

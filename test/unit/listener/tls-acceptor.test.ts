@@ -3,6 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TimerWheel } from '../../../src/base/timer-wheel.ts';
+import type { ListenerTls } from '../../../src/listener/options.ts';
 import { TlsAcceptor } from '../../../src/listener/tls-acceptor.ts';
 import { Authority, findOpenssl } from '../../helpers/certificates.ts';
 import { eventually } from '../../helpers/eventually.ts';
@@ -32,7 +33,7 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('the handshakes of a li
       failed: () => told.push('failed'),
       secured: (socket) => void secured.push(socket),
     });
-    const options = { certificates: [{ cert, key }], minVersion: 'TLSv1.2', clientCertificates: 'off' } as const;
+    const options: ListenerTls = { certificates: [{ cert, key }], minVersion: 'TLSv1.2', clientCertificates: 'off' };
     acceptor.configure(options, new Uint8Array(48));
     accepted = [];
     server = createServer((socket) => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { normalPath, type PathRules } from '../../../src/routing/normal-path.ts';
 import { type RouteOptions, routeOptions } from '../../../src/routing/options.ts';
 import type { RequestValues } from '../../../src/routing/route.ts';
 import { METHOD_LABELS } from '../../../src/routing/route-cells.ts';
@@ -274,6 +275,36 @@ describe('any table and any request', () => {
       { numRuns: 1500 },
     );
     expect(matched).toBeGreaterThan(2000);
+  });
+
+  it('with rules for paths: chooses, and leaves behind, what the normal form says', () => {
+    const rules = fc.record({
+      dotSegments: fc.constantFrom('refuse', 'resolve'),
+      emptySegments: fc.constantFrom('refuse', 'merge', 'keep'),
+      encodedSlash: fc.constantFrom('refuse', 'decode', 'keep'),
+      backslash: fc.constantFrom('refuse', 'slash'),
+    }) as fc.Arbitrary<PathRules>;
+    let matched = 0;
+    fc.assert(
+      fc.property(fc.array(match, { minLength: 1, maxLength: 12 }), request, rules, (matches, one, rules) => {
+        const routes = matches.map((match, i) => schema.parse({ name: `r${i}`, match, pool: 'p' }));
+        const table = new RouteTable(routes, () => 0, rules);
+        const bytes = Buffer.from(`${one.path}?x/..`, 'latin1');
+        const out = Buffer.alloc(one.path.length);
+        const length = normalPath(bytes, 0, one.path.length, rules, out);
+        const form = length < 0 ? null : out.toString('latin1', 0, length);
+        const expected = form === null ? null : referenceMatch(routes, { ...one, path: form });
+        if (expected !== null) matched++;
+        const host = Buffer.from(one.host, 'latin1');
+        const buf = Buffer.concat([host, bytes]);
+        const end = host.length + one.path.length;
+        const found = table.match(buf, 0, host.length, host.length, end, one.method, valuesOf(one));
+        expect(found?.index ?? null, JSON.stringify([one, rules])).toBe(expected);
+        if (found !== null) expect(buf.toString('latin1', host.length, table.pathEnd)).toBe(form);
+      }),
+      { numRuns: 1000 },
+    );
+    expect(matched).toBeGreaterThan(150);
   });
 
   it('is not fooled: what a prefix matches byte for byte it matches in every case, or the path is refused', () => {
