@@ -103,7 +103,7 @@ function linesOf(head: RequestHead | ResponseHead, buf: Buffer): Line[] {
   });
 }
 
-function refusalOf(head: RequestHead | ResponseHead): Refusal {
+function refusalOf(head: RequestHead): Refusal {
   return { outcome: 'error', status: head.errorStatus, reason: head.errorReason, detail: head.errorDetail };
 }
 
@@ -140,10 +140,10 @@ export function viewResponse(
   ends: readonly number[] = [bytes.length],
   limits = LIMITS,
   head = new ResponseHead(limits),
-): ResponseView | Refusal | Unfinished {
+): ResponseView | Pick<Refusal, 'outcome' | 'detail'> | Unfinished {
   const { status, buf, start } = feed(head, bytes, ends);
   if (status === HeadStatus.INCOMPLETE) return { outcome: 'incomplete' };
-  if (status === HeadStatus.ERROR) return refusalOf(head);
+  if (status === HeadStatus.ERROR) return { outcome: 'error', detail: head.errorDetail };
   return {
     outcome: 'complete',
     end: head.end - start,

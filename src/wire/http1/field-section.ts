@@ -98,8 +98,6 @@ export class FieldSection {
   /** OFFSETS_PER_LINE integers for each header line. Replaced when it has to grow: read it anew for each message. */
   offsets: Int32Array;
 
-  errorStatus = 0;
-  errorReason: HeadReason = 'bad-request';
   /** Which rule was broken, for the log. A constant text without anything of the peer's. */
   errorDetail = '';
 
@@ -373,10 +371,13 @@ export class FieldSection {
     return true;
   }
 
-  protected fail(status: number, reason: HeadReason, detail: string): void {
+  /** `status` and `reason`: what the sender of a request is answered. The sender of a response is not. */
+  protected fail(_status: number, _reason: HeadReason, detail: string): void {
+    this.broken(detail);
+  }
+
+  protected broken(detail: string): void {
     this.phase = Phase.FAILED;
-    this.errorStatus = status;
-    this.errorReason = reason;
     this.errorDetail = detail;
   }
 }

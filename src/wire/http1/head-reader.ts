@@ -1,7 +1,7 @@
 import { portOf, readAuthority, sameAuthority } from './authority.ts';
 import { Byte, bytesOf, equalsToken, isDigit, isSpace, TARGET, TARGET_PATH, TEXT, TOKEN } from './byte-class.ts';
 import { Field } from './field.ts';
-import { FieldSection, Phase } from './field-section.ts';
+import { FieldSection, type HeadReason, Phase } from './field-section.ts';
 import { Method, methodOf } from './method.ts';
 import { beginsWith, readVersion, VERSION_BYTES, VersionFault } from './start-line.ts';
 
@@ -61,6 +61,10 @@ export class RequestHead extends FieldSection {
   hostEnd = 0;
   /** Expect: 100-continue in an HTTP/1.1 request (RFC 9110 §10.1.1). Any other expectation, and a second one, is refused: who knows it less strictly waits, or does not. */
   expectContinue = false;
+
+  /** After ERROR: what the client is answered. */
+  errorStatus = 0;
+  errorReason: HeadReason = 'bad-request';
 
   #part: Part = Part.EMPTY_LINE;
   /** Offset of the first '?' of the target; -1 when there is none. */
@@ -279,6 +283,12 @@ export class RequestHead extends FieldSection {
     return false;
   }
 
+  protected override fail(status: number, reason: HeadReason, detail: string): void {
+    super.fail(status, reason, detail);
+    this.errorStatus = status;
+    this.errorReason = reason;
+  }
+
   #refuse(detail: string): false {
     this.fail(400, 'bad-request', detail);
     return false;
@@ -287,7 +297,7 @@ export class RequestHead extends FieldSection {
 
 /**
  * Reads response heads (RFC 9112) to offsets. One for each upstream connection, used again for every response. Refuses what could be
- * framed in two ways. The fields hold after COMPLETE, until the next `read`. errorStatus and errorReason say nothing here: errorDetail does.
+ * framed in two ways. The fields hold after COMPLETE, until the next `read`.
  */
 export class ResponseHead extends FieldSection {
   /** 100…599. */
@@ -394,13 +404,13 @@ export class ResponseHead extends FieldSection {
   }
 
   #pause(p: number): false {
-    if (this.atLimit) this.fail(502, 'head-too-large', 'head is too large');
+    if (this.atLimit) this.broken('head is too large');
     this.pos = p;
     return false;
   }
 
   #refuse(detail: string): false {
-    this.fail(502, 'bad-request', detail);
+    this.broken(detail);
     return false;
   }
 }
