@@ -42,7 +42,7 @@ export class Trials {
     return null;
   }
 
-  /** An attempt ended. Attempts from before the ejection may still end: only the one that is the trial counts. */
+  /** An attempt ended, or the connection that is to be relayed stands. Attempts from before the ejection may still end: only the one that is the trial counts. */
   end(endpoint: Endpoint, outcome: Outcome, startedMs: number): void {
     if (this.#held.get(endpoint) !== startedMs) return;
     this.#held.delete(endpoint);

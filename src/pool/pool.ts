@@ -266,9 +266,13 @@ export class Pool {
     if (this.isQueued) this.serveQueue();
   }
 
-  /** Of a connection that is relayed: the endpoint took it, and nothing is asked of it yet. `startedMs` is that of `acquire`. */
+  /**
+   * Of a connection that is relayed: the endpoint took it, and nothing is asked of it yet. `startedMs` is that of `acquire`. A trial has passed then:
+   * bytes may never come, or only after hours.
+   */
   connected(endpoint: Endpoint, startedMs: number): void {
     endpoint.answered(startedMs);
+    if (this.#trials.isHeld) this.#trials.end(endpoint, Outcome.OK, startedMs);
   }
 
   /** After `connected`: the client spoke first. `answered` with this `nowMs` follows. */

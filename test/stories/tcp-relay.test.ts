@@ -244,6 +244,40 @@ describe('a TCP listener finds an endpoint or says there is none', () => {
     expect((await proxy.endpoint('l4', refusing.address)).down).toEqual(['ejected']);
   });
 
+  it('gives an ejected endpoint one connection when its time is over, which brings it back, whether bytes come or not', async () => {
+    await using refusing = await refusingPort();
+    await using origin = await tcpOrigin(echo);
+    await using proxy = await startProxy({
+      listeners: [{ name: 'l4', bind: '127.0.0.1:0', protocol: 'tcp', pool: 'l4' }],
+      pools: {
+        l4: {
+          endpoints: [{ address: refusing.address }, { address: origin.address }],
+          scheduler: 'weighted-round-robin',
+          ejection: { consecutiveFailures: 1, base: '400ms' },
+        },
+      },
+    });
+    const first = new Talk(proxy.port());
+    const second = new Talk(proxy.port());
+    await eventually(async () => (await proxy.endpoint('l4', refusing.address)).down.includes('ejected'));
+    await using back = await tcpOrigin(echo, { port: refusing.port });
+    const talks = [first, second];
+    await eventually(
+      () => {
+        // Nobody says a word: the trial is the connection.
+        talks.push(new Talk(proxy.port()));
+        return back.sockets.length > 0;
+      },
+      { timeoutMs: 5_000 },
+    );
+    await eventually(async () => (await proxy.endpoint('l4', refusing.address)).available);
+    expect(proxy.events('restored')).toHaveLength(1);
+    const { length } = back.sockets;
+    for (let i = 0; i < 4; i++) talks.push(new Talk(proxy.port()));
+    await eventually(() => back.sockets.length > length);
+    for (const { socket } of talks) socket.destroy();
+  });
+
   it('resets the client when no endpoint can be reached, and says why in the log', async () => {
     await using refusing = await refusingPort();
     await using proxy = await startProxy({

@@ -7,6 +7,7 @@ import type { Endpoint } from '../../../src/endpoint/endpoint.ts';
 import { Tried } from '../../../src/endpoint/endpoint-set.ts';
 import { Outcome } from '../../../src/endpoint/outcome.ts';
 import { HEDGE_OUTCOMES, PoolCounter, PoolWords, RETRY_COST } from '../../../src/endpoint/pool-words.ts';
+import { Trial } from '../../../src/endpoint/trial.ts';
 import { Pool, Refusal } from '../../../src/pool/pool.ts';
 import { STALE_CONNECTION } from '../../../src/pool/retry.ts';
 import { parseHashKey } from '../../../src/scheduling/hash-key.ts';
@@ -221,6 +222,27 @@ describe('a pool in a worker', () => {
     expect(ejected).toEqual([`${one.id} consecutive-failures`]);
     expect(one.down).toBe(Down.EJECTED);
     expect(one.outcomes(Outcome.SERVER_ERROR)).toBe(3);
+  });
+
+  it('takes a relayed connection for a trial that passed, however long its bytes take', () => {
+    const pool = makePool();
+    const endpoints = factory.many(2);
+    change(pool, endpoints);
+    endpoints[0].ejectedUntilMs = clock.now();
+    endpoints[0].trial = Trial.OPEN;
+    endpoints[0].setDown(Down.EJECTED);
+    words.bumpGeneration();
+    const startedMs = clock.now();
+    const trial = acquire(pool)!;
+    expect(trial.id).toBe(endpoints[0].id);
+    clock.advance(3);
+    pool.connected(trial, startedMs);
+    expect(endpoints[0].trial).toBe(Trial.PASSED);
+    clock.advance(60_000);
+    pool.asked(trial, clock.now());
+    pool.answered(trial, Outcome.RESET, clock.now(), 1);
+    pool.release(trial, Outcome.RESET, 1);
+    expect([endpoints[0].trial, trial.active, trial.waiting]).toEqual([Trial.PASSED, 0, 0]);
   });
 
   it('has retries while there is budget; one for a dead connection needs none', () => {
