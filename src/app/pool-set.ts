@@ -10,13 +10,8 @@ import { SlotAllocator } from '../endpoint/slot-allocator.ts';
 import { selectAvailable } from '../health/availability.ts';
 import { ProbeGate } from '../health/probe-gate.ts';
 import { explainPool, type PoolExplanation } from '../pool/explanation.ts';
-import {
-  type AdminOverride,
-  changed,
-  type MemberEvent,
-  Membership,
-  type MembershipContext,
-} from '../pool/membership.ts';
+import { type AdminOverride, changed, type MemberEvent } from '../pool/member.ts';
+import { Membership, type MembershipContext } from '../pool/membership.ts';
 import type { PoolOptions } from '../pool/options.ts';
 import type { RememberedEndpoint } from '../pool/remembered.ts';
 import { RetryBudget } from '../pool/retry-budget.ts';

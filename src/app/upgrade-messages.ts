@@ -1,6 +1,6 @@
 import type { EndpointChange } from '../admin/control.ts';
 import type { ConfigProblem } from '../base/errors.ts';
-import type { AdminOverride } from '../pool/membership.ts';
+import type { AdminOverride } from '../pool/member.ts';
 import type { RememberedEndpoint } from '../pool/remembered.ts';
 import type { Reserved } from './addresses.ts';
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import { Damping, type DampingOptions } from '../health/damping.ts';
-import type { Member } from './membership.ts';
+import type { Member } from './member.ts';
 
 /** What holding an endpoint down needs of its pool. */
 export interface FlappingContext {

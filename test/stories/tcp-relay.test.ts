@@ -268,7 +268,7 @@ describe('a TCP listener finds an endpoint or says there is none', () => {
         talks.push(new Talk(proxy.port()));
         return back.sockets.length > 0;
       },
-      { timeoutMs: 5_000 },
+      { timeoutMs: 5_000, intervalMs: 50 },
     );
     await eventually(async () => (await proxy.endpoint('l4', refusing.address)).available);
     expect(proxy.events('restored')).toHaveLength(1);
