@@ -22,10 +22,10 @@ const LEAK_LOOK_MS = 1000;
 /**
  * Ends ejections. One per pool, on main, the only thread that does (so that it happens although a worker stalls or dies). When the time of one is over
  * a single request finds out whether the endpoint is well: a worker takes the permit, and main restores or ejects for longer by what it found. Main calls `sweep` about
- * every 100 ms, `remove` for every endpoint that leaves, and `release` when ejection is switched off or an operator asks.
+ * every 100 ms, `remove` for every endpoint that leaves, and `release` when another process takes the address over.
  */
 export class EjectionRestorer {
-  #options: EjectionOptions;
+  #options: EjectionOptions | null;
   readonly #context: EjectionRestorerContext;
   /** Endpoints that were ejected lately: since when they are clean, or until when the present ejection lasts. */
   readonly #cleanSinceMs = new Map<Endpoint, number>();
@@ -34,13 +34,17 @@ export class EjectionRestorer {
   /** Places without a bit at the last look. */
   #surplus = 0;
 
-  constructor(options: EjectionOptions, context: EjectionRestorerContext) {
+  /** `options` is null where ejection is off. */
+  constructor(options: EjectionOptions | null, context: EjectionRestorerContext) {
     this.#options = options;
     this.#context = context;
   }
 
-  /** Takes new options; running ejections keep their length. */
-  configure(options: EjectionOptions): void {
+  /**
+   * Takes new options; running ejections keep their length. With null every one ends at the next sweep, now and later: a worker may eject until it has
+   * heard that nobody should.
+   */
+  configure(options: EjectionOptions | null): void {
     this.#options = options;
   }
 
@@ -50,10 +54,11 @@ export class EjectionRestorer {
     if (now >= this.#leakDueMs) this.#lookForLeak(members, now);
     if (this.#context.words.ejected > 0)
       for (const endpoint of members) if ((endpoint.down & Down.EJECTED) !== 0) this.#sweepEjected(endpoint, now);
+    const base = this.#options?.base ?? 0;
     for (const [endpoint, sinceMs] of this.#cleanSinceMs) {
-      if (now - sinceMs < this.#options.base) continue;
+      if (now - sinceMs < base) continue;
       if (endpoint.ejections > 0) endpoint.ejections--;
-      if (endpoint.ejections > 0) this.#cleanSinceMs.set(endpoint, sinceMs + this.#options.base);
+      if (endpoint.ejections > 0) this.#cleanSinceMs.set(endpoint, sinceMs + base);
       else this.#cleanSinceMs.delete(endpoint);
     }
   }
@@ -62,7 +67,7 @@ export class EjectionRestorer {
   release(endpoint: Endpoint): boolean {
     if ((endpoint.down & Down.EJECTED) === 0) return false;
     // One failure more ejects again; set first, for workers use the endpoint as soon as the bit is gone.
-    endpoint.failuresInRow = this.#options.consecutiveFailures === null ? 0 : this.#options.consecutiveFailures - 1;
+    endpoint.failuresInRow = Math.max(0, (this.#options?.consecutiveFailures ?? 0) - 1);
     if (!this.#clear(endpoint)) return false;
     this.#cleanSinceMs.set(endpoint, this.#context.clock.now());
     // What it did before it was ejected is no longer true of it: it is taken for the pool's median, like a newcomer.
@@ -83,6 +88,8 @@ export class EjectionRestorer {
   }
 
   #sweepEjected(endpoint: Endpoint, now: number): void {
+    const options = this.#options;
+    if (options === null) return void this.release(endpoint);
     this.#cleanSinceMs.delete(endpoint);
     switch (endpoint.trial) {
       case Trial.NONE:
@@ -92,7 +99,7 @@ export class EjectionRestorer {
         if (this.release(endpoint)) this.#context.onRestored(endpoint);
         break;
       case Trial.FAILED:
-        this.#prolong(endpoint, now);
+        this.#prolong(endpoint, options, now);
         break;
     }
   }
@@ -102,8 +109,8 @@ export class EjectionRestorer {
     this.#context.words.bumpGeneration();
   }
 
-  #prolong(endpoint: Endpoint, now: number): void {
-    const untilMs = now + ejectionLengthMs(this.#options, endpoint.ejections, this.#context.random);
+  #prolong(endpoint: Endpoint, options: EjectionOptions, now: number): void {
+    const untilMs = now + ejectionLengthMs(options, endpoint.ejections, this.#context.random);
     endpoint.ejectedUntilMs = untilMs;
     endpoint.ejections++;
     endpoint.trial = Trial.NONE;

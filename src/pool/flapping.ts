@@ -8,8 +8,8 @@ export interface FlappingContext {
   readonly clock: Clock;
   readonly members: ReadonlyMap<string, Member>;
   readonly onFlapping: (endpoint: Endpoint, forMs: number) => void;
-  /** It is no longer held: what its probe and registry say counts again. */
-  readonly onReleased: (id: string, member: Member) => void;
+  /** It need not be held any longer: what its probe and registry say counts again. */
+  readonly onReleased: (member: Member) => void;
 }
 
 /** Keeps a pool's endpoints down that probe or registry take out and bring back too often, unless nobody else is up. On main, one per pool. */
@@ -44,9 +44,7 @@ export class Flapping {
       if (!member.isHeld) continue;
       isAnyUp ??= this.#isAnyUp();
       if (!isAnyUp) this.#damping.release(id);
-      if (this.#damping.isHeld(id)) continue;
-      member.isHeld = false;
-      this.#context.onReleased(id, member);
+      if (!this.#damping.isHeld(id)) this.#context.onReleased(member);
     }
   }
 

@@ -47,7 +47,7 @@ export class MemberHealth {
   configure(options: PoolOptions): void {
     const before = this.#options;
     this.#options = options;
-    if (JSON.stringify(before.damping) !== JSON.stringify(options.damping)) this.#flapping = this.#makeFlapping();
+    if (JSON.stringify(before.damping) !== JSON.stringify(options.damping)) this.#startDamping();
     if (JSON.stringify([before.probe, before.tls]) === JSON.stringify([options.probe, options.tls])) return;
     this.#probes?.close();
     this.#probes = this.#makeProbes();
@@ -131,16 +131,21 @@ export class MemberHealth {
     this.#context.words.bumpGeneration();
   }
 
+  /** Nobody is held any more: who goes up and down is counted from the beginning, or not at all. */
+  #startDamping(): void {
+    this.#flapping = this.#makeFlapping();
+    for (const member of this.#context.members.values()) if (member.isHeld) this.#unhold(member);
+  }
+
   #makeFlapping(): Flapping | null {
     const { damping } = this.#options;
     const { clock, members, onEvent } = this.#context;
     if (damping === null) return null;
-    for (const member of members.values()) if (member.isHeld) this.#unhold(member);
     return new Flapping(damping, {
       clock,
       members,
       onFlapping: ({ id }, forMs) => onEvent({ kind: 'flapping', endpoint: id, forMs }),
-      onReleased: (_, member) => this.#unhold(member),
+      onReleased: (member) => this.#unhold(member),
     });
   }
 

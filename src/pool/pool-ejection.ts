@@ -17,18 +17,23 @@ export interface PoolEjectionContext {
   readonly onEvent: (event: MemberEvent) => void;
 }
 
-/** Main's part of a pool's ejection: finds outliers, ends what is over, takes over what the process before had begun. Its membership tells it of members. */
+/**
+ * Main's part of a pool's ejection: finds outliers, ends what is over, takes over what the process before had begun. One per pool, also where ejection is off;
+ * its membership tells it of members.
+ */
 export class PoolEjection {
   readonly #context: PoolEjectionContext;
   #options: EjectionOptions | null;
-  #restorer: EjectionRestorer | null;
+  readonly #restorer: EjectionRestorer;
   #detector: OutlierDetector | null;
 
   /** `options` is null where ejection is off. */
   constructor(options: EjectionOptions | null, context: PoolEjectionContext) {
     this.#context = context;
     this.#options = options;
-    this.#restorer = this.#makeRestorer();
+    const { clock, random, words, onEvent } = context;
+    const onRestored = ({ id }: Endpoint) => onEvent({ kind: 'restored', endpoint: id });
+    this.#restorer = new EjectionRestorer(options, { clock, random, words, onRestored, onEjected: this.#onEjected });
     this.#detector = this.#makeDetector();
   }
 
@@ -36,14 +41,13 @@ export class PoolEjection {
   configure(options: EjectionOptions | null, members: Iterable<Endpoint>): void {
     this.#options = options;
     this.#detector = this.#makeDetector();
-    if (options !== null && this.#restorer !== null) return this.#restorer.configure(options);
-    for (const endpoint of members) this.#restorer?.release(endpoint);
-    this.#restorer = this.#makeRestorer();
+    this.#restorer.configure(options);
+    if (options === null) this.#restorer.sweep(members);
   }
 
   /** Called about every 100 ms. `isLate`: a loop of ours came late lately. */
   sweep(members: readonly Endpoint[], isLate: boolean): void {
-    this.#restorer?.sweep(members);
+    this.#restorer.sweep(members);
     this.#detector?.sweep(members, isLate);
   }
 
@@ -60,31 +64,24 @@ export class PoolEjection {
 
   /** Another process took the address over: what its predecessor did is not held against it. */
   forgive(endpoint: Endpoint): void {
-    this.#restorer?.release(endpoint);
+    this.#restorer.release(endpoint);
     endpoint.failuresInRow = 0;
     endpoint.ejections = 0;
   }
 
   /** The endpoint leaves the pool. */
   remove(endpoint: Endpoint): void {
-    this.#restorer?.remove(endpoint);
+    this.#restorer.remove(endpoint);
   }
 
   workerGone(row: number, members: Iterable<Endpoint>): void {
-    this.#restorer?.workerGone(row, members);
+    this.#restorer.workerGone(row, members);
   }
 
   /** How it stands; null when it is off. */
   state(members: readonly Endpoint[]): EjectionState | null {
     if (this.#options === null || this.#detector === null) return null;
     return ejectionStateOf(members, this.#options, this.#detector.wanted);
-  }
-
-  #makeRestorer(): EjectionRestorer | null {
-    if (this.#options === null) return null;
-    const { clock, random, words, onEvent } = this.#context;
-    const onRestored = ({ id }: Endpoint) => onEvent({ kind: 'restored', endpoint: id });
-    return new EjectionRestorer(this.#options, { clock, random, words, onRestored, onEjected: this.#onEjected });
   }
 
   #makeDetector(): OutlierDetector | null {

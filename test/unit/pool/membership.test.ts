@@ -11,9 +11,12 @@ import { SlotAllocator } from '../../../src/endpoint/slot-allocator.ts';
 import { Trial } from '../../../src/endpoint/trial.ts';
 import { ProbeGate } from '../../../src/health/probe-gate.ts';
 import { Membership } from '../../../src/pool/membership.ts';
+import { tcpOrigin } from '../../helpers/echo.ts';
+import { eventually } from '../../helpers/eventually.ts';
 import { poolOptionsOf } from '../../helpers/pool-options.ts';
 
 const ROWS = 3;
+const TICK_MS = 50;
 
 function spec(port: number, more: Partial<RegistryEndpoint> = {}): RegistryEndpoint {
   return {
@@ -41,12 +44,14 @@ describe('the members of a pool on main', () => {
   let changes: unknown[];
   let events: unknown[];
   let rows: number[];
+  let wheel: TimerWheel;
   let membership: Membership;
   /** What a worker makes of what is published. */
   let worker: Map<number, Endpoint>;
 
   beforeEach(() => {
     clock = new ManualClock();
+    wheel = new TimerWheel(TICK_MS);
     slots = new SlotAllocator(ROWS, () => {});
     words = new PoolWords(ROWS);
     published = [];
@@ -61,7 +66,7 @@ describe('the members of a pool on main', () => {
     return new Membership('web', poolOptionsOf(options), {
       clock,
       random: seededRandom(1),
-      wheel: new TimerWheel(50),
+      wheel,
       gate: new ProbeGate(),
       slots,
       words,
@@ -75,6 +80,13 @@ describe('the members of a pool on main', () => {
     });
   }
 
+  /** Lets time pass until it is so: probes are due in it. */
+  const until = (condition: () => boolean) =>
+    eventually(() => {
+      clock.advance(TICK_MS);
+      wheel.tick();
+      return condition();
+    });
   const ids = () => [...worker.values()].map((endpoint) => endpoint.id).sort();
   const member = (port: number) => membership.members.get(id(port))!;
   const slotOf = (port: number) => member(port).endpoint.slot;
@@ -238,6 +250,33 @@ describe('the members of a pool on main', () => {
     expect([words.ejected, member(2).endpoint.down]).toEqual([0, 0]);
   });
 
+  it('lets nobody stay ejected once ejection is off, also whom a worker ejects before it has heard of it', () => {
+    membership.replace([spec(1), spec(2), spec(3)]);
+    const eject = (port: number) => {
+      expect(words.tryTakeEjection(2)).toBe(true);
+      member(port).endpoint.ejectedUntilMs = clock.now() + 10_000;
+      member(port).endpoint.setDown(Down.EJECTED);
+    };
+    eject(1);
+    membership.configure(poolOptionsOf({ ejection: 'off' }));
+    expect([words.ejected, member(1).endpoint.down, member(1).endpoint.failuresInRow]).toEqual([0, 0, 0]);
+    eject(1);
+    eject(2);
+    const { generation } = words;
+    clock.advance(100);
+    membership.sweep();
+    expect([words.ejected, member(1).endpoint.down, member(2).endpoint.down]).toEqual([0, 0, 0]);
+    expect(words.generation).not.toBe(generation);
+    eject(2);
+    membership.replace([spec(1)]);
+    expect(words.ejected).toBe(0);
+    membership.configure(poolOptionsOf());
+    eject(1);
+    clock.advance(100);
+    membership.sweep();
+    expect(member(1).endpoint.down).toBe(Down.EJECTED);
+  });
+
   it('tells the workers of another zone or DNS name of an endpoint they know, and shows it', () => {
     membership.replace([spec(1), spec(2)]);
     const known = worker.get(slotOf(1))!;
@@ -278,6 +317,32 @@ describe('the members of a pool on main', () => {
     member(2).endpoint.setDown(Down.PROBE);
     membership.sweep();
     expect(member(1).endpoint.down).toBe(0);
+  });
+
+  it('lets go of who is held down for flapping, by its probe or its registry, when damping is switched off', async () => {
+    await using steady = await tcpOrigin(() => {});
+    let flapping = await tcpOrigin(() => {});
+    const { port } = flapping;
+    const pool = { probe: { kind: 'tcp', interval: '100ms', rise: 1, fall: 1 }, damping: { changes: 2, hold: '30s' } };
+    membership = make(pool);
+    const told = (status: 'up' | 'down') => [spec(port), spec(steady.port), spec(steady.port, { host: '::1', status })];
+    const registered = () => membership.members.get(`[::1]:${steady.port}`)!;
+    membership.replace(told('up'));
+    await until(() => member(port).endpoint.down === 0 && member(steady.port).endpoint.down === 0);
+    for (let i = 0; i < 2; i++) {
+      membership.replace(told('down'));
+      membership.replace(told('up'));
+      await flapping.close();
+      await until(() => (member(port).endpoint.down & Down.PROBE) !== 0);
+      flapping = await tcpOrigin(() => {}, { port });
+      await until(() => member(port).endpoint.down === 0 || member(port).isHeld);
+    }
+    await using _last = flapping;
+    expect([member(port).isHeld, registered().isHeld]).toEqual([true, true]);
+    membership.configure(poolOptionsOf({ ...pool, damping: 'off' }));
+    expect([member(port).endpoint.down, member(port).isHeld, member(port).downReason]).toEqual([0, false, '']);
+    expect([registered().endpoint.down & Down.REGISTRY, registered().isHeld]).toEqual([0, false]);
+    membership.close();
   });
 
   it('is gone when it was closed and every slot is free', () => {
