@@ -12,7 +12,7 @@ export interface EndpointDelta {
   readonly version: number;
   /** The last part of this change. */
   readonly last: boolean;
-  /** NUMBERS for each endpoint that is new or has another weight, zone or DNS name. */
+  /** NUMBERS for each endpoint that is new or has another weight, zone, DNS name or side of the backups. */
   readonly numbers: Float64Array;
   /** For the same endpoints `host`, `zone` and DNS name, separated by tabs, one endpoint a line. */
   readonly text: string;
@@ -47,7 +47,10 @@ export function packDelta(
   return parts;
 }
 
-/** Applies one part to a worker's members (by slot). Tags and metadata stay with main, but for the DNS name: TLS asks for it. */
+/**
+ * Applies one part to a worker's members (by slot). Tags and metadata stay with main, but for the DNS name: TLS asks for it. Whoever takes the last part sets
+ * `isBackup`.
+ */
 export function applyDelta(
   delta: EndpointDelta,
   members: Map<number, Endpoint>,
@@ -67,15 +70,14 @@ export function applyDelta(
     const known = members.get(slot);
     const [host, zone, name = ''] = lines[i].split('\t');
     const metadata: Record<string, string> = name === '' ? {} : { name };
-    if (known !== undefined && known.spec.backup === (backup === 1)) {
-      known.weight = weight;
-      known.effectiveWeight = weight;
-      if (known.spec.zone !== zone || (known.spec.metadata.name ?? '') !== name)
-        known.spec = { ...known.spec, zone, metadata };
+    const spec: EndpointSpec = { host, port, weight, zone, backup: backup === 1, version: '', tags: [], metadata };
+    if (known === undefined) {
+      members.set(slot, new Endpoint(slot, spec, table, row));
       continue;
     }
-    const spec: EndpointSpec = { host, port, weight, zone, backup: backup === 1, version: '', tags: [], metadata };
-    members.set(slot, new Endpoint(slot, spec, table, row));
+    known.spec = spec;
+    known.weight = weight;
+    known.effectiveWeight = weight;
   }
   if (delta.order !== null) putInOrder(members, delta.order);
   return gone;

@@ -35,8 +35,10 @@ export class Endpoint {
   readonly slot: number;
   /** `address:port`, unique in its pool. */
   readonly id: string;
-  /** Replaced where zone, version, tags or metadata change; address and `backup` never do. */
+  /** Replaced where it changes; the address never does. */
   spec: EndpointSpec;
+  /** `spec.backup`, once the whole change that says so is here: sides change together. */
+  isBackup: boolean;
   /** The spec's weight or the admin API's. */
   weight: number;
   /** The weight schedulers use: lowered while the endpoint is in slow start. Never above `weight`. */
@@ -52,6 +54,7 @@ export class Endpoint {
     this.slot = slot;
     this.id = formatHostPort(spec.host, spec.port);
     this.spec = spec;
+    this.isBackup = spec.backup;
     this.weight = spec.weight;
     this.effectiveWeight = spec.weight;
     this.#chunk = table.chunkOf(slot);

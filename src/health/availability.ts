@@ -36,8 +36,8 @@ export function selectAvailable(all: readonly Endpoint[], options: AvailabilityO
       continue;
     }
     candidates.push(endpoint);
-    if (!endpoint.spec.backup) primaries++;
-    if (down === 0) (endpoint.spec.backup ? fitBackups : fitPrimaries).push(endpoint);
+    if (!endpoint.isBackup) primaries++;
+    if (down === 0) (endpoint.isBackup ? fitBackups : fitPrimaries).push(endpoint);
   }
   const usePrimaries = fitPrimaries.length > 0;
   const fit = usePrimaries ? fitPrimaries : fitBackups;

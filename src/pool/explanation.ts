@@ -188,7 +188,7 @@ function whyOut(endpoint: Endpoint, { options, reasonOf }: ExplainedPool, availa
   if (available.includes(endpoint)) return `at its limit of ${options.limits.active} requests`;
   if (down !== 0) return reasonOf(endpoint) || ((down & DOWN_BY_CHOICE) !== 0 ? 'taken out' : 'unfit');
   if (endpoint.weight <= 0) return 'weight 0';
-  return endpoint.spec.backup ? 'backup: others are fit' : 'not in use';
+  return endpoint.isBackup ? 'backup: others are fit' : 'not in use';
 }
 
 function rounded(value: number): number {

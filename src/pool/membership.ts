@@ -122,8 +122,7 @@ export class Membership {
         continue;
       }
       if (known.spec.status !== spec.status || known.spec.weight !== spec.weight) changed.push(id);
-      if (known.endpoint.spec.backup !== spec.backup) upserts.push(this.#readd(id, known, spec).endpoint);
-      else if (this.#update(id, known, spec)) upserts.push(known.endpoint);
+      if (this.#update(id, known, spec)) upserts.push(known.endpoint);
     }
     const gone = [...this.#members.keys()].filter((id) => !kept.has(id));
     const removed = gone.map((id) => this.#remove(id));
@@ -253,31 +252,19 @@ export class Membership {
     });
   }
 
-  /** An endpoint that became a backup, or ceased to be one, keeps its slot and with it all its counters. */
-  #readd(id: string, known: Member, spec: RegistryEndpoint): Member {
-    this.#health.end(known.endpoint);
-    const endpoint = new Endpoint(known.endpoint.slot, specOf(spec), this.#context.slots.table, 0);
-    const member: Member = { endpoint, spec, probe: known.probe, downReason: known.downReason, isHeld: false };
-    this.#members.set(id, member);
-    setWeight(endpoint, this.#overrides.get(id)?.weight ?? spec.weight);
-    this.#health.applyStatus(member);
-    this.#health.begin(member);
-    return member;
-  }
-
   /** Returns whether the workers must be told (the down bits they see by themselves). */
   #update(id: string, member: Member, spec: RegistryEndpoint): boolean {
     const { endpoint } = member;
     const isNewProcess =
       spec.generation !== '' && member.spec.generation !== '' && spec.generation !== member.spec.generation;
     member.spec = spec;
-    const { zone, metadata } = endpoint.spec;
-    const isElsewhere = zone !== spec.zone || (metadata.name ?? '') !== (spec.metadata.name ?? '');
+    const isOther = isToldApart(endpoint.spec, spec);
     endpoint.spec = specOf(spec);
+    endpoint.isBackup = spec.backup;
     if (isNewProcess) this.#renew(endpoint);
     this.#health.applyStatus(member);
     const weight = this.#overrides.get(id)?.weight ?? spec.weight;
-    if (weight === endpoint.weight) return isElsewhere;
+    if (weight === endpoint.weight) return isOther;
     setWeight(endpoint, weight);
     return true;
   }
@@ -333,6 +320,12 @@ export class Membership {
 function setWeight(endpoint: Endpoint, weight: number): void {
   endpoint.weight = weight;
   endpoint.effectiveWeight = weight;
+}
+
+/** Whether workers would treat them differently, weights aside. */
+function isToldApart(one: EndpointSpec, other: EndpointSpec): boolean {
+  const isSameName = (one.metadata.name ?? '') === (other.metadata.name ?? '');
+  return one.zone !== other.zone || one.backup !== other.backup || !isSameName;
 }
 
 function specOf({ host, port, weight, zone, backup, version, tags, metadata }: RegistryEndpoint): EndpointSpec {

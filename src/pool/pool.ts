@@ -162,6 +162,7 @@ export class Pool {
     this.#isChanging = !delta.last;
     if (this.#isChanging) return;
     this.#set = { version: delta.version, all: [...this.#members.values()], available: [] };
+    for (const endpoint of this.#set.all) endpoint.isBackup = endpoint.spec.backup;
     this.#slowStartedMs = 0;
     this.#refilter();
     this.#releaseGone();

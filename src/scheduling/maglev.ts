@@ -89,10 +89,10 @@ export class Maglev implements KeyOrder {
 
 /** Everybody who may be used at this time, whether fit or not; backups only while they are in use. */
 function tableMembersOf({ all, available }: EndpointSet): Endpoint[] {
-  const usesBackups = available.some((endpoint) => endpoint.spec.backup);
+  const usesBackups = available.some(({ isBackup }) => isBackup);
   return (usesBackups ? available : all).filter(
     (endpoint) =>
-      endpoint.weight > 0 && (usesBackups || (!endpoint.spec.backup && (endpoint.down & DOWN_BY_CHOICE) === 0)),
+      endpoint.weight > 0 && (usesBackups || (!endpoint.isBackup && (endpoint.down & DOWN_BY_CHOICE) === 0)),
   );
 }
 

@@ -37,7 +37,7 @@ describe('a change of members', () => {
     expect(found[1]).toEqual(['[::1]:443', 1, true, 'b']);
   });
 
-  it('gives a known endpoint another weight and keeps the object; a backup that changes sides is another', () => {
+  it('gives a known endpoint another weight, or the other side of backups, and keeps the object', () => {
     const one = factory.make();
     const members = new Map<number, Endpoint>();
     applied(members, [one]);
@@ -47,7 +47,8 @@ describe('a change of members', () => {
     expect(members.get(one.slot)).toBe(known);
     expect([known.weight, known.effectiveWeight]).toEqual([3, 3]);
     applied(members, [factory.view(one.slot, { backup: true }, 0)]);
-    expect(members.get(one.slot)).not.toBe(known);
+    expect(members.get(one.slot)).toBe(known);
+    expect(known.spec.backup).toBe(true);
   });
 
   it('returns what left, and takes no offence at what was never there', () => {

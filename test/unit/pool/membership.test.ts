@@ -11,7 +11,7 @@ import { SlotAllocator } from '../../../src/endpoint/slot-allocator.ts';
 import { Trial } from '../../../src/endpoint/trial.ts';
 import { ProbeGate } from '../../../src/health/probe-gate.ts';
 import { Membership } from '../../../src/pool/membership.ts';
-import { tcpOrigin } from '../../helpers/echo.ts';
+import { type TcpOrigin, tcpOrigin } from '../../helpers/echo.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { poolOptionsOf } from '../../helpers/pool-options.ts';
 
@@ -212,6 +212,29 @@ describe('the members of a pool on main', () => {
     expect([slotOf(1), member(1).endpoint.spec.backup, member(1).endpoint.ejections]).toEqual([slot, true, 3]);
     expect(worker.get(slot)!.spec.backup).toBe(true);
     expect(changes.length).toBe(1);
+  });
+
+  it('knows what it knew of an endpoint that becomes a backup or ceases to be one: its checks go on where they were', async () => {
+    await using well = await tcpOrigin(() => {});
+    await using other = await tcpOrigin(() => {});
+    membership = make({ probe: { kind: 'tcp', interval: '1s', rise: 1, fall: 2 }, panic: 'off' });
+    const told = (backup: boolean) => [well.port, other.port].map((port) => spec(port, { backup }));
+    membership.replace(told(false));
+    const isUp = ({ port }: TcpOrigin) => member(port).endpoint.down === 0;
+    await until(() => well.sockets.length > 1 && other.sockets.length > 1);
+    const kept = [member(well.port).endpoint, worker.get(slotOf(well.port))];
+    membership.replace(told(true));
+    expect([isUp(well), isUp(other)]).toEqual([true, true]);
+    expect(member(well.port).endpoint).toBe(kept[0]);
+    expect(worker.get(slotOf(well.port))).toBe(kept[1]);
+    await other.close();
+    await until(() => !isUp(other));
+    membership.replace(told(false).slice(1));
+    expect(isUp(other)).toBe(false);
+    await using _again = await tcpOrigin(() => {}, { port: other.port });
+    await until(() => isUp(other));
+    expect(events.map((event) => (event as { kind: string }).kind)).toEqual(['unfit', 'fit']);
+    membership.close();
   });
 
   it('holds nothing against another process at the same address', () => {

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/base/clock.ts';
 import { seededRandom } from '../../../src/base/random.ts';
-import { packDelta } from '../../../src/endpoint/delta.ts';
+import { DELTA_ENDPOINTS, packDelta } from '../../../src/endpoint/delta.ts';
 import { Down } from '../../../src/endpoint/down.ts';
 import type { Endpoint } from '../../../src/endpoint/endpoint.ts';
 import { Tried } from '../../../src/endpoint/endpoint-set.ts';
@@ -198,6 +198,28 @@ describe('a pool in a worker', () => {
     expect([gone, acquire(pool)!.id]).toEqual([[one.id], two.id]);
     pool.apply(parts[1]);
     expect(pool.set.all.length).toBe(501);
+  });
+
+  it('has the same endpoint when it becomes a backup, with what is in flight on it, and not before the change is whole', () => {
+    const pool = makePool();
+    const endpoints = factory.many(DELTA_ENDPOINTS + 1);
+    change(pool, endpoints);
+    const busy = acquire(pool)!;
+    const flipped = endpoints.map(({ slot }, i) => factory.view(slot, { backup: i < DELTA_ENDPOINTS }, 0));
+    const [part, last] = packDelta('web', ++version, flipped, []);
+    pool.apply(part);
+    words.bumpGeneration();
+    finish(pool, acquire(pool)!);
+    expect(pool.set.available.length).toBe(DELTA_ENDPOINTS + 1);
+    pool.apply(last);
+    expect(pool.set.available.map(({ id }) => id)).toEqual([endpoints[DELTA_ENDPOINTS].id]);
+    expect([pool.has(busy), busy.isBackup, gone]).toEqual([true, true, []]);
+    change(pool, [], [busy]);
+    pool.tick(clock.now());
+    expect(gone).toEqual([]);
+    finish(pool, busy);
+    pool.tick(clock.now());
+    expect(gone).toEqual([busy.id]);
   });
 
   it('keeps what a reload does not change, and takes what it changes', () => {
