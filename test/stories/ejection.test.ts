@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../helpers/eventually.ts';
 import { type Origin, type OriginHandler, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
-import { rawClient } from '../helpers/raw-client.ts';
+import { ask, rawClient, request } from '../helpers/raw-client.ts';
 
 describe('an endpoint that fails live traffic is taken out and comes back', () => {
   let good: Origin;
@@ -110,6 +110,42 @@ describe('an endpoint that fails live traffic is taken out and comes back', () =
     expect(proxy.events('ejected').at(-1)).toMatchObject({ endpoint: bad.address, cause: 'trial' });
     expect(bad.requests.length).toBe(served + 1);
     expect(await proxy.endpoint('both', bad.address)).toMatchObject({ available: false, down: ['ejected'] });
+  });
+
+  it('is not tried by a request that may be sent once only, also when that one has waited for its turn', async () => {
+    const held = Promise.withResolvers<void>();
+    await using busy = await startOrigin({
+      handler: async (asked, reply) => {
+        if (asked.target === '/held') await held.promise;
+        reply.send(200, 'busy');
+      },
+    });
+    await using failing = await startOrigin({ handler: (_, reply) => void reply.send(500, 'broken') });
+    await using other = await startProxy({
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'web' }],
+      pools: {
+        web: {
+          endpoints: [failing, busy].map(({ address }) => ({ address })),
+          scheduler: 'first',
+          retry: 'off',
+          ejection: { consecutiveFailures: 1, base: '100ms', max: '100ms' },
+          limits: { active: 1, pendingTimeout: '10s' },
+        },
+      },
+    });
+    expect((await ask(other.port(), 'GET', '/')).status).toBe(500);
+    await using first = await rawClient(other.port());
+    first.write(request('GET', '/held'));
+    await eventually(() => busy.requests.some(({ target }) => target === '/held'));
+    await using second = await rawClient(other.port());
+    const posted = second.ask('POST', '/posted', [], 'once');
+    await eventually(async () => (await other.metric('evenkeel_pool_pending', { pool: 'web' })) === 1);
+    await eventually(async () => (await other.endpoint('web', failing.address)).ejectedForMs === 0);
+    // Behind the first in the queue, and yet it is the trial.
+    expect((await ask(other.port(), 'GET', '/trial')).status).toBe(500);
+    expect(failing.requests.map(({ target }) => target)).toEqual(['/', '/trial']);
+    held.resolve();
+    expect((await posted).status).toBe(200);
   });
 
   it('not for what the client did: 4xx, 501, a body too large', async () => {
