@@ -19,11 +19,11 @@ export const bodyCheck = z.union([
 ]);
 export type BodyCheck = z.output<typeof bodyCheck>;
 
-/** Made once per probe: whether what is there of a body is as it should be. */
-export function bodyTest(check: BodyCheck): (text: string) => boolean {
-  if (typeof check === 'string') return (text) => text.includes(check);
+/** Made once per probe: whether what is there of a body is as it should be. Read as UTF-8, without a character that is cut at its end. */
+export function bodyTest(check: BodyCheck): (bytes: Buffer) => boolean {
+  if (typeof check === 'string') return (bytes) => bytes.includes(check);
   const pattern = new LinearPattern(check.matches);
-  return (text) => pattern.test(text);
+  return (bytes) => pattern.test(new TextDecoder().decode(bytes, { stream: true }));
 }
 
 function isPattern(source: string): boolean {

@@ -49,7 +49,7 @@ export class HttpProbe implements Probe {
   readonly #options: HttpProbeOptions;
   /** Null: in the clear. */
   readonly #secure: ((target: ProbeTarget) => ConnectionOptions) | null;
-  readonly #isBodyRight: ((text: string) => boolean) | null;
+  readonly #isBodyRight: ((bytes: Buffer) => boolean) | null;
   readonly #statuses: readonly (readonly [number, number])[];
 
   constructor(settings: HttpProbeOptions, secure: ((target: ProbeTarget) => ConnectionOptions) | null) {
@@ -89,16 +89,18 @@ export class HttpProbe implements Probe {
     resolve: () => void,
     reject: (error: Error) => void,
   ): void {
-    const isRight = this.#isBodyRight as (text: string) => boolean;
-    let text = '';
+    const isRight = this.#isBodyRight as (bytes: Buffer) => boolean;
+    const pieces: Buffer[] = [];
+    let length = 0;
     const end = () => {
       request.destroy();
-      if (isRight(text)) resolve();
+      if (isRight(Buffer.concat(pieces, Math.min(length, BODY_BYTES)))) resolve();
       else reject(new OperationError('PROBE_BODY', 'the body is not as expected', { retryable: true }));
     };
     response.on('data', (bytes: Buffer) => {
-      text += bytes.toString('latin1', 0, BODY_BYTES - text.length);
-      if (text.length >= BODY_BYTES) end();
+      pieces.push(bytes);
+      length += bytes.length;
+      if (length >= BODY_BYTES) end();
     });
     response.once('end', end);
   }

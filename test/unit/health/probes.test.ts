@@ -209,6 +209,35 @@ describe('body of an http probe', () => {
     else await expect(check).rejects.toThrow('the body is not as expected');
   });
 
+  it.each<[string, unknown, boolean]>([
+    ['es läuft ✓', 'läuft ✓', true],
+    ['es läuft', 'lauft', false],
+    ['es läuft', { matches: '^es l.uft$' }, true],
+    ['es läuft', { matches: 'l[äö]uft' }, true],
+    // So many dots before it: of 64 KiB the last byte may be half a character.
+    ['65535', { matches: '\\.$' }, true],
+    ['65535', 'ä', false],
+    ['65534', 'ä', true],
+  ])('reads UTF-8: of %s, %j is %s', async (text, body, fit) => {
+    const port = await serveBody(/^\d+$/.test(text) ? `${'.'.repeat(Number(text))}äöü` : text);
+    const check = make({ kind: 'http', body }).check({ host: '127.0.0.1', port }, noAbort());
+    if (fit) await check;
+    else await expect(check).rejects.toThrow('the body is not as expected');
+  });
+
+  it('finds a text in a body of any encoding when its bytes are the same, and a character in two pieces', async () => {
+    const bytes = Buffer.from('"state": "läuft"');
+    const at = bytes.indexOf(0xc3) + 1;
+    const port = await listen(
+      createHttpServer((_request, response) => {
+        response.write(Buffer.concat([Buffer.from([0xff, 0xe4]), bytes.subarray(0, at)]));
+        setImmediate(() => response.end(bytes.subarray(at)));
+      }),
+    );
+    await make({ kind: 'http', body: 'läuft' }).check({ host: '127.0.0.1', port }, noAbort());
+    await make({ kind: 'http', body: { matches: '"läuft"$' } }).check({ host: '127.0.0.1', port }, noAbort());
+  });
+
   it('looks at 64 KiB and no more, however long the body is', async () => {
     const late = make({ kind: 'http', body: 'late' });
     const within = await serveBody(`${'.'.repeat(65_000)}late${'.'.repeat(70_000)}`, true);
