@@ -126,10 +126,7 @@ export class Sources {
       return;
     }
     const fed = [...this.#sources].filter(([, { from }]) => from.some(({ registry }) => registry === name));
-    for (const [pool, { options }] of fed) {
-      this.#drop(pool);
-      this.#configurePool(pool, options);
-    }
+    for (const [pool, { options, print }] of fed) this.#feedAnew(pool, options, print);
   }
 
   #make(name: string, settings: KindSettings): Registry {
@@ -173,9 +170,16 @@ export class Sources {
     const { discover, endpoints } = options;
     const prints = discover?.from.map(({ registry }) => this.#registries.get(registry)?.print);
     const print = JSON.stringify([discover, endpoints, prints]);
-    if (this.#sources.get(pool)?.print === print) return;
-    this.#drop(pool);
-    const resolver = new EndpointResolver(this.#names, (set) => this.#context.onSet(pool, set));
+    if (this.#sources.get(pool)?.print !== print) this.#feedAnew(pool, options, print);
+  }
+
+  /** Its endpoints stay until there are others. */
+  #feedAnew(pool: string, options: PoolOptions, print: string): void {
+    const { discover, endpoints } = options;
+    const before = this.#sources.get(pool) ?? null;
+    before?.feed?.close();
+    const onSet = (set: readonly RegistryEndpoint[]) => this.#context.onSet(pool, set);
+    const resolver = new EndpointResolver(this.#names, onSet, before?.resolver);
     // A registry that could not be revived is none.
     const from = discover?.from.filter(({ registry }) => this.#registries.has(registry)) ?? [];
     if (discover === null || from.length === 0) {

@@ -12,11 +12,21 @@ export class EndpointResolver {
   readonly #names: NameResolver;
   readonly #onSet: (set: readonly RegistryEndpoint[]) => void;
   readonly #watched = new Map<string, () => void>();
+  #before: EndpointResolver | null;
   #set: readonly RegistryEndpoint[] | null = null;
 
-  constructor(names: NameResolver, onSet: (set: readonly RegistryEndpoint[]) => void) {
+  /**
+   * `before` is the one whose place it takes: that goes on, its names resolved, until this one has a set, and ends with it then. Otherwise names that both have
+   * would be asked for anew, and endpoints that cannot be had at this moment would be gone.
+   */
+  constructor(
+    names: NameResolver,
+    onSet: (set: readonly RegistryEndpoint[]) => void,
+    before: EndpointResolver | null = null,
+  ) {
     this.#names = names;
     this.#onSet = onSet;
+    this.#before = before;
   }
 
   /** Takes a new set. */
@@ -35,13 +45,20 @@ export class EndpointResolver {
       unwatch();
       this.#watched.delete(name);
     }
+    this.#endBefore();
     this.#tell();
   }
 
   close(): void {
+    this.#endBefore();
     for (const unwatch of this.#watched.values()) unwatch();
     this.#watched.clear();
     this.#set = null;
+  }
+
+  #endBefore(): void {
+    this.#before?.close();
+    this.#before = null;
   }
 
   #tell(): void {

@@ -82,6 +82,38 @@ describe('EndpointResolver', () => {
     expect(log.map((line) => line.split(' ')[0])).toEqual(['warn', 'warn', 'info']);
   });
 
+  it('takes another’s place without asking for a name anew, and tells nothing but whole sets, also when names cannot be resolved now', async () => {
+    let now = () => answer('10.0.0.1');
+    const { sets, resolver, names, lookups } = bench(() => now(), 60_000);
+    resolver.update([named('a'), registryEndpoint(1)]);
+    await eventually(() => sets.at(-1)?.length === 2);
+    now = () => Promise.reject(Object.assign(new Error('x'), { code: 'EAI_AGAIN' }));
+    const told: string[][] = [];
+    const next = new EndpointResolver(names, (set) => told.push(set.map(shown)), resolver);
+    closers.push(() => next.close());
+    // What a registry answers comes later.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(names.addressesOf('a')).toEqual(['10.0.0.1']);
+    next.update([named('a', 81), registryEndpoint(1)]);
+    expect(told).toEqual([['10.0.0.1:81 a', '10.0.0.1:1']]);
+    expect(lookups).toEqual(['a']);
+    const before = sets.length;
+    next.close();
+    expect(names.addressesOf('a')).toBeNull();
+    expect(sets.length).toBe(before);
+  });
+
+  it('closes whom it would have replaced when it is closed before it has a set', async () => {
+    const { resolver, names } = bench(() => answer('10.0.0.1'), 60_000);
+    resolver.update([named('a')]);
+    await eventually(() => names.addressesOf('a') !== null);
+    const second = new EndpointResolver(names, () => {}, resolver);
+    const third = new EndpointResolver(names, () => {}, second);
+    expect(names.addressesOf('a')).not.toBeNull();
+    third.close();
+    expect(names.addressesOf('a')).toBeNull();
+  });
+
   it('refuses link-local addresses that a name has', async () => {
     const { sets, resolver, log } = bench(() => answer('169.254.169.254'), 60_000);
     resolver.update([named('2852039166')]);

@@ -1,0 +1,66 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { catalogs } from '../../../src/app/catalogs.ts';
+import { type DocumentOptions, readDocument } from '../../../src/app/document.ts';
+import { Sources } from '../../../src/app/sources.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { eventually } from '../../helpers/eventually.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../../helpers/temporary-directory.ts';
+
+describe('where endpoints come from', () => {
+  let state: TemporaryDirectory;
+  let sets: string[][];
+  let sources: Sources;
+
+  beforeEach(async () => {
+    state = await temporaryDirectory('sources');
+    sets = [];
+    sources = new Sources({
+      clock: systemClock,
+      random: () => 0.5,
+      log() {},
+      stateDirectory: state.path,
+      onSet: (_, set) => sets.push(set.map(({ host, port, weight }) => `${host}:${port} ${weight}`)),
+      publish() {},
+      succession: null,
+    });
+  });
+
+  afterEach(async () => {
+    await sources.close();
+    await state.close();
+  });
+
+  function document(pool: object, registries: object = {}): DocumentOptions {
+    const listeners = [{ name: 'web', bind: '127.0.0.1:8080', pool: 'web' }];
+    return readDocument(JSON.stringify({ listeners, registries, pools: { web: pool } }), 'e.yaml', {}, catalogs)
+      .document;
+  }
+
+  const hasName = (set: readonly string[]) => set.some((one) => one.startsWith('127.0.0.1:9001'));
+
+  it('keeps the addresses of a name through a reload that changes something else of the pool', async () => {
+    const pool = (weight: number) => ({
+      endpoints: [{ address: 'localhost:9001' }, { address: '127.0.0.2:9002', weight }],
+    });
+    await sources.configure(document(pool(1)));
+    await eventually(() => hasName(sets.at(-1) ?? []));
+    sets.length = 0;
+    await sources.configure(document(pool(5)));
+    expect(sets.at(-1)).toContain('127.0.0.2:9002 5');
+    expect(sets.every(hasName)).toBe(true);
+  });
+
+  it('keeps them while the registry that names it is another one', async () => {
+    const text = 'services: { web: [{ address: "localhost:9001" }, { address: "127.0.0.2:9002" }] }';
+    const [first, second] = [await state.write('first.yaml', text), await state.write('second.yaml', text)];
+    const registry = (path: string) => ({ files: { kind: 'file', path } });
+    const pool = { discover: { registry: 'files', service: 'web' } };
+    await sources.configure(document(pool, registry(first)));
+    await eventually(() => hasName(sets.at(-1) ?? []));
+    sets.length = 0;
+    await sources.configure(document(pool, registry(second)));
+    await sources.synced();
+    expect(sets.length).toBeGreaterThan(0);
+    expect(sets.every(hasName)).toBe(true);
+  });
+});
