@@ -11,7 +11,7 @@ describe('EndpointResolver', () => {
     for (const close of closers.splice(0)) close();
   });
 
-  function bench(lookup?: Lookup, everyMs = 20) {
+  function bench(lookup?: Lookup, everyMs = 20, lateMs?: number) {
     const sets: string[][] = [];
     const log: string[] = [];
     const lookups: string[] = [];
@@ -19,6 +19,7 @@ describe('EndpointResolver', () => {
       random: () => 0.5,
       log: (level, message, fields) => void log.push(`${level} ${message} ${JSON.stringify(fields)}`),
       everyMs,
+      lateMs,
       ...(lookup === undefined ? {} : { lookup: (name) => (lookups.push(name), lookup(name)) }),
     });
     const resolver = new EndpointResolver(names, (set) => sets.push(set.map(shown)));
@@ -112,6 +113,34 @@ describe('EndpointResolver', () => {
     expect(names.addressesOf('a')).not.toBeNull();
     third.close();
     expect(names.addressesOf('a')).toBeNull();
+  });
+
+  it('goes on asking for other names while two hang: these wait aside, one at a time, also the next time they are due', async () => {
+    const hanging = new Map<string, () => void>();
+    let isStuck = true;
+    const { names, lookups } = bench(
+      (name) =>
+        isStuck && name.startsWith('slow')
+          ? new Promise((resolve) => hanging.set(name, () => resolve([{ address: '10.0.0.9' }])))
+          : answer('10.0.0.1'),
+      20,
+      30,
+    );
+    const asked = (name: string) => lookups.filter((one) => one === name).length;
+    for (const name of ['slow1', 'slow2', 'a', 'b']) names.watch(name, () => {});
+    expect(lookups).toEqual(['slow1', 'slow2']);
+    await eventually(() => asked('a') > 3 && asked('b') > 3);
+    expect(hanging.size).toBe(2);
+    for (const end of hanging.values()) end();
+    hanging.clear();
+    await eventually(() => hanging.size === 1);
+    const before = asked('a');
+    await eventually(() => asked('a') > before + 3);
+    // Both are due by now, and the quick have two places as ever.
+    expect(hanging.size).toBe(1);
+    isStuck = false;
+    for (const end of hanging.values()) end();
+    await eventually(() => asked('slow1') > 5 && asked('slow2') > 5);
   });
 
   it('refuses link-local addresses that a name has', async () => {
