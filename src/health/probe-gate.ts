@@ -1,9 +1,13 @@
 import { Ring } from '../base/ring.ts';
 
-/** Bounds how many checks run at once, over all pools of the process: ten thousand endpoints must not open ten thousand sockets. First come, first served. */
+/**
+ * Bounds how many checks run at once, over all pools of the process: ten thousand endpoints must not open ten thousand sockets. The pools that wait take turns,
+ * and in each it is first come, first served: one whose endpoints do not answer holds up nobody else's.
+ */
 export class ProbeGate {
   readonly #limit: number;
-  readonly #waiting = new Ring<() => boolean>();
+  /** By pool, in the order of their turns; only those where somebody waits. */
+  readonly #waiting = new Map<object, Ring<() => boolean>>();
   #running = 0;
 
   constructor(limit = 64) {
@@ -14,9 +18,11 @@ export class ProbeGate {
     return this.#running;
   }
 
-  /** Calls `start` now or when there is room. It returns whether it took the room: it may have become pointless meanwhile. */
-  enter(start: () => boolean): void {
-    this.#waiting.push(start);
+  /** Calls `start` now or when there is room. It returns whether it took the room: it may have become pointless meanwhile. `pool` is anything of the pool's own. */
+  enter(pool: object, start: () => boolean): void {
+    const waiting = this.#waiting.get(pool) ?? new Ring<() => boolean>();
+    this.#waiting.set(pool, waiting);
+    waiting.push(start);
     this.#admit();
   }
 
@@ -28,10 +34,20 @@ export class ProbeGate {
 
   #admit(): void {
     while (this.#running < this.#limit) {
-      const start = this.#waiting.shift();
+      const start = this.#next();
       if (start === undefined) return;
       this.#running++;
       if (!start()) this.#running--;
     }
+  }
+
+  #next(): (() => boolean) | undefined {
+    for (const [pool, waiting] of this.#waiting) {
+      this.#waiting.delete(pool);
+      const start = waiting.shift();
+      if (waiting.length > 0) this.#waiting.set(pool, waiting);
+      return start;
+    }
+    return undefined;
   }
 }

@@ -116,7 +116,7 @@ class CheckedEndpoint {
   #onDue(): void {
     const abort = this.#abort;
     if (abort === null && this.#isProvenByTraffic()) return this.#context.wheel.arm(this.#timer, this.#nextMs());
-    if (abort === null) return this.#context.gate.enter(this.#enter);
+    if (abort === null) return this.#context.gate.enter(this.#passed, this.#enter);
     // After a stall of our own the answer may lie unread in the socket: give the loop one turn to read it before the verdict.
     setImmediate(() => {
       if (this.#abort !== abort) return;

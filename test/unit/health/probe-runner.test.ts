@@ -214,6 +214,27 @@ describe('probe runner', () => {
     expect(gate.running).toBe(0);
   });
 
+  it('checks a small pool on time while another has more endpoints that do not answer than the gate lets in', async () => {
+    const many = new EndpointFactory().many(402);
+    const [large, small] = [many.slice(0, 400), many.slice(400)];
+    for (const endpoint of large) probe.answers.set(endpoint.spec.port, 'silent');
+    for (const endpoint of large) runner.add(endpoint);
+    await pass(10_000);
+    expect(gate.running).toBe(64);
+    const other = make(options);
+    for (const endpoint of small) other.add(endpoint);
+    await pass(60_000);
+    other.close();
+    for (const endpoint of small) {
+      const times = checksOf(endpoint).map((check) => check.atMs);
+      const gaps = times.slice(1).map((time, i) => time - times[i]);
+      expect(times.length).toBeGreaterThanOrEqual(9);
+      // An interval with its jitter, and a timeout of somebody else's.
+      expect(Math.max(...gaps)).toBeLessThanOrEqual(6000 + 2000 + 3 * TICK_MS);
+    }
+    expect(new Set(probe.checks.map(({ port }) => port)).size).toBe(402);
+  });
+
   it('carries ten thousand endpoints: each is checked in its turn, and nothing is left in the wheel after close', async () => {
     const many = new EndpointFactory().many(10_000);
     for (const endpoint of many) runner.add(endpoint);
