@@ -288,13 +288,11 @@ export class PoolSet {
       words: membership.words,
       ejection: membership.ejectionState,
       panic,
-      endpoints: [...membership.members.values()].map(({ endpoint, probe, downReason }) => ({
+      endpoints: [...membership.members.values()].map(({ endpoint, downReason }) => ({
         endpoint,
         adminState: membership.override(endpoint.id)?.state ?? 'ready',
         source: sourceOf(name),
-        probe,
         downReason: endpoint.down === 0 || downReason === '' ? null : downReason,
-        score: null,
       })),
     }));
   }

@@ -26,7 +26,7 @@ export class Ejection {
   /** `members` is the whole pool, available or not. */
   update(members: readonly Endpoint[]): void {
     this.#members = members;
-    this.#ejector.retain(new Set(members));
+    this.#ejector.retain(members);
   }
 
   /** This thread's event loop came late: the timeouts that follow say something about us. */

@@ -59,8 +59,10 @@ export class Ejector {
   }
 
   /** Forgets who is not in the pool any more. */
-  retain(members: ReadonlySet<Endpoint>): void {
-    for (const endpoint of this.#reportedMs.keys()) if (!members.has(endpoint)) this.#reportedMs.delete(endpoint);
+  retain(members: readonly Endpoint[]): void {
+    if (this.#reportedMs.size === 0) return;
+    const all = new Set(members);
+    for (const endpoint of this.#reportedMs.keys()) if (!all.has(endpoint)) this.#reportedMs.delete(endpoint);
   }
 
   #takeBack(endpoint: Endpoint): false {

@@ -61,7 +61,7 @@ export class OutlierDetector {
   #retain(members: readonly Endpoint[]): void {
     const all = new Set(members);
     for (const endpoint of this.#rings.keys()) if (!all.has(endpoint)) this.#rings.delete(endpoint);
-    this.#ejector.retain(all);
+    this.#ejector.retain(members);
   }
 
   #look(endpoint: Endpoint, isHeld: boolean): void {

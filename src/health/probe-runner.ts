@@ -12,6 +12,8 @@ import type { ProbeOptions } from './probe-options.ts';
 const CHANGING_MS = 1000;
 const CHANGING_PART = 1 / 5;
 const INTERVAL_JITTER = 0.2;
+/** Why a newcomer is unfit. */
+export const NOT_CHECKED = 'not checked yet';
 
 export interface ProbeRunnerContext {
   readonly clock: Clock;
@@ -26,7 +28,7 @@ export interface ProbeRunnerContext {
 
 /**
  * Checks the endpoints of one pool, on main. An endpoint starts as fit when no other of the pool has passed a check yet (a registry's
- * word is enough to begin with), otherwise as unfit ('not checked yet') until it passes one. Until its first pass one check decides either way; from
+ * word is enough to begin with), otherwise as unfit (NOT_CHECKED) until it passes one. Until its first pass one check decides either way; from
  * then on `fall` failures in a row take it out and `rise` passes in a row bring it back.
  */
 export class ProbeRunner {
@@ -51,7 +53,12 @@ export class ProbeRunner {
     const checked = new CheckedEndpoint(endpoint, fit, this.#passed, this.#probe, this.#options, this.#context);
     this.#checked.set(endpoint, checked);
     checked.start(this.#context.random());
-    if (!fit) this.#context.onChange(endpoint, false, unfit ?? 'not checked yet');
+    if (!fit) this.#context.onChange(endpoint, false, unfit ?? NOT_CHECKED);
+  }
+
+  /** The verdict as it stands; false for one that is not checked. */
+  isFit(endpoint: Endpoint): boolean {
+    return this.#checked.get(endpoint)?.isFit === true;
   }
 
   /** Stops checking it. Its down bit stays as it is. */
@@ -101,6 +108,10 @@ class CheckedEndpoint {
     this.#probe = probe;
     this.#options = options;
     this.#context = context;
+  }
+
+  get isFit(): boolean {
+    return this.#fit;
   }
 
   start(part: number): void {

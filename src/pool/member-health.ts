@@ -7,13 +7,10 @@ import type { PoolWords } from '../endpoint/pool-words.ts';
 import { probes } from '../health/catalog.ts';
 import type { ProbeGate } from '../health/probe-gate.ts';
 import type { ProbeOptions } from '../health/probe-options.ts';
-import { ProbeRunner } from '../health/probe-runner.ts';
+import { NOT_CHECKED, ProbeRunner } from '../health/probe-runner.ts';
 import { Flapping } from './flapping.ts';
 import type { Member, MemberEvent } from './member.ts';
 import type { PoolOptions } from './options.ts';
-
-/** What the probe runner says of a newcomer before its first check. */
-const NOT_CHECKED = 'not checked yet';
 
 export interface MemberHealthContext {
   readonly clock: Clock;
@@ -59,7 +56,6 @@ export class MemberHealth {
 
   /** A member joined; `unfit` says why the process before this one found it so. */
   begin(member: Member, unfit: string | null = null): void {
-    member.probe = this.#probes === null ? 'off' : 'unknown';
     this.#probes?.add(member.endpoint, unfit);
   }
 
@@ -99,8 +95,6 @@ export class MemberHealth {
   #onProbe(endpoint: Endpoint, fit: boolean, reason: string): void {
     const member = this.#context.members.get(endpoint.id);
     if (member === undefined || member.endpoint !== endpoint) return;
-    const isFirst = member.probe === 'unknown';
-    member.probe = fit ? 'fit' : 'unfit';
     if (fit) {
       if ((endpoint.down & Down.PROBE) !== 0 && this.#flapping?.holds(member, 'probe') !== true) this.#setFit(member);
       return;
@@ -110,7 +104,7 @@ export class MemberHealth {
     if (wasDown) return;
     this.#context.words.bumpGeneration();
     // A newcomer waits for its first check: that is no news about its health.
-    if (isFirst && reason === NOT_CHECKED) return;
+    if (reason === NOT_CHECKED) return;
     this.#context.onEvent({ kind: 'unfit', endpoint: endpoint.id, reason });
     this.#flapping?.wentDown(member);
   }
@@ -126,7 +120,7 @@ export class MemberHealth {
 
   #unhold(member: Member): void {
     member.isHeld = false;
-    if (member.probe === 'fit') this.#setFit(member);
+    if (this.#probes?.isFit(member.endpoint) === true) this.#setFit(member);
     this.applyStatus(member);
     this.#context.words.bumpGeneration();
   }

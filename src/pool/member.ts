@@ -17,7 +17,6 @@ export function changed(before: AdminOverride | undefined, change: Partial<Admin
 export interface Member {
   readonly endpoint: Endpoint;
   spec: RegistryEndpoint;
-  probe: 'unknown' | 'fit' | 'unfit' | 'off';
   /** Why it is down, in words of whoever took it out; '' when it is not. */
   downReason: string;
   /** Fit again, but held down for flapping. */

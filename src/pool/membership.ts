@@ -220,7 +220,7 @@ export class Membership {
   #add(id: string, spec: RegistryEndpoint): Member {
     const { slots, clock } = this.#context;
     const endpoint = new Endpoint(slots.take(), specOf(spec), slots.table, 0);
-    const member: Member = { endpoint, spec, probe: 'off', downReason: '', isHeld: false };
+    const member: Member = { endpoint, spec, downReason: '', isHeld: false };
     this.#members.set(id, member);
     setWeight(endpoint, this.#overrides.get(id)?.weight ?? spec.weight);
     endpoint.readySinceMs = clock.now();

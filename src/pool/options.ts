@@ -46,7 +46,7 @@ const retry = z.strictObject({
     .array(retryWord)
     .describe('what may be tried again on another endpoint')
     .prefault(['connect-failure', 'reset', 502, 503, 504]),
-  budget: share().describe('retries as a share of the requests in flight').prefault('20%'),
+  budget: share().describe('retries as a share of the requests that come').prefault('20%'),
   perTryTimeout: timeout().describe('to the response head, per attempt').prefault('5s'),
 });
 

@@ -5,7 +5,8 @@ const REBASE_STEPS = 2 ** 20;
  * nginx's smooth weighted round robin in O(log n): each step every current weight grows by its weight, the highest one is chosen (the
  * earlier of two equals) and loses the total. Between choices a current weight is a line over the steps, base + weight × step, so the highest is
  * kept in a tournament tree; each inner node knows the step at which its winner may change (a kinetic tournament). Only what is due is
- * played again. Same sequence as the scan, 14 matches instead of 5 000 additions. Weights and currents are integers below 2^33.
+ * played again. Same sequence as the scan, 14 matches instead of 5 000 additions. Weights are integers below 2^23, currents below 2^37 (10 000 of 65 535
+ * in hundredths).
  */
 export class Rotation {
   readonly #weights: Float64Array;

@@ -64,11 +64,8 @@ export interface LiveEndpoint {
   readonly adminState: AdminState;
   /** Where it comes from: a registry's name, or `document`. */
   readonly source: string;
-  readonly probe: 'unknown' | 'fit' | 'unfit' | 'off';
   /** The last reason for being down, for a person to read. */
   readonly downReason: string | null;
-  /** What the scheduler would compare; lower is better. */
-  readonly score: number | null;
 }
 
 export type AdminState = 'ready' | 'drain' | 'maintenance';

@@ -43,11 +43,9 @@ export interface EndpointSnapshot extends Quantiles {
   readonly down: readonly string[];
   readonly downReason: string | null;
   readonly state: AdminState;
-  readonly probe: string;
   readonly active: number;
   /** The scheduler's estimate of the time to the response head; null before the first answer. */
   readonly latencyMs: number | null;
-  readonly score: number | null;
   readonly requests: number;
   readonly failures: number;
   readonly outcomes: Readonly<Record<string, number>>;
@@ -97,10 +95,8 @@ export function endpointSnapshot(live: LiveEndpoint, recent: RecentTraffic, nowM
     down: downWords(down),
     downReason: live.downReason,
     state: live.adminState,
-    probe: live.probe,
     active: endpoint.active,
     latencyMs: roundOrNull(endpoint.latencyMs),
-    score: live.score === null ? null : roundOrNull(live.score),
     requests: sum(outcomes),
     failures: sum(outcomes.filter((_, outcome) => isFailure(outcome as Outcome))),
     outcomes: Object.fromEntries(OUTCOME_WORDS.map((word, outcome) => [word, outcomes[outcome]])),

@@ -99,9 +99,7 @@ export class LiveWorld {
       endpoint,
       adminState: 'ready',
       source: 'document',
-      probe: 'off',
       downReason: null,
-      score: null,
     };
     const pool = this.pool(poolName);
     pool.endpoints = [...pool.endpoints, live];
