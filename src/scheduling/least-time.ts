@@ -8,6 +8,7 @@ import type { EndpointSet, Tried } from '../endpoint/endpoint-set.ts';
 import { Outcome } from '../endpoint/outcome.ts';
 import { Rotation } from './rotation.ts';
 import type { Scheduler, SchedulerContext } from './scheduler.ts';
+import { SlotIndex } from './slot-index.ts';
 
 /** Up to this many endpoints all are looked at, as nginx does; above, some neighbours: nginx's scan of 5 000 takes longer than the request. */
 const LOOK_AT_ALL = 32;
@@ -35,7 +36,7 @@ class LeastTime implements Scheduler {
   readonly #random: Random;
   readonly #halveMs: number;
   #members: readonly Endpoint[] = [];
-  readonly #indices = new Map<Endpoint, number>();
+  #index = new SlotIndex([]);
   #rotation = new Rotation(new Float64Array(0), new Float64Array(0));
   readonly #skipped: number[] = [];
   #meanWeight = 1;
@@ -53,18 +54,27 @@ class LeastTime implements Scheduler {
 
   update(set: EndpointSet): void {
     const members = set.available.filter((endpoint) => endpoint.effectiveWeight > 0);
-    const weights = Float64Array.from(members, (endpoint) =>
-      Math.max(1, Math.round(endpoint.effectiveWeight * HUNDREDTHS)),
-    );
-    const places = Float64Array.from(members, (endpoint) => this.#placeOf(endpoint));
-    const waited = Float64Array.from(members, (endpoint) => this.#waitedMs[this.#indices.get(endpoint) ?? -1] ?? 0);
-    this.#meanWeight = members.reduce((sum, endpoint) => sum + endpoint.effectiveWeight, 0) / (members.length || 1);
+    const { length } = members;
+    const weights = new Float64Array(length);
+    const places = new Float64Array(length);
+    const waited = new Float64Array(length);
+    let sum = 0;
+    for (let i = 0; i < length; i++) {
+      const { effectiveWeight } = members[i];
+      const before = this.#index.of(members[i]);
+      sum += effectiveWeight;
+      weights[i] = Math.max(1, Math.round(effectiveWeight * HUNDREDTHS));
+      if (before < 0) continue;
+      places[i] = Math.max(-weights[i], Math.min(weights[i], this.#rotation.current(before)));
+      waited[i] = this.#waitedMs[before];
+    }
+    this.#meanWeight = sum / (length || 1);
     this.#members = members;
+    this.#index = new SlotIndex(members);
+    // Where they stood, within the rotation's bounds: who was there keeps the turn through joins and leaves.
     this.#rotation = new Rotation(weights, places);
-    this.#indices.clear();
-    for (let i = 0; i < members.length; i++) this.#indices.set(members[i], i);
     this.#waitedMs = waited;
-    this.#stepMs = new Float64Array(members.length);
+    this.#stepMs = new Float64Array(length);
     this.#refreshedMs = Number.NEGATIVE_INFINITY;
   }
 
@@ -90,18 +100,10 @@ class LeastTime implements Scheduler {
 
   /** Milliseconds in steps, times the requests in flight and one more by weight. */
   score(endpoint: Endpoint): number {
-    const index = this.#indices.get(endpoint);
-    if (index === undefined) return Number.POSITIVE_INFINITY;
+    const index = this.#index.of(endpoint);
+    if (index < 0) return Number.POSITIVE_INFINITY;
     const waited = Math.max(this.#waitedMs[index], endpoint.waitingAgeMs(this.#clock.now()));
     return this.#stepOf(endpoint, waited, this.#clock.now()) * this.#load(endpoint);
-  }
-
-  /** Where it stood, within the rotation's bounds: who was there keeps the turn through joins and leaves. */
-  #placeOf(endpoint: Endpoint): number {
-    const index = this.#indices.get(endpoint);
-    if (index === undefined) return 0;
-    const bound = Math.round(endpoint.effectiveWeight * HUNDREDTHS);
-    return Math.max(-bound, Math.min(bound, this.#rotation.current(index)));
   }
 
   /** Index of the member whose turn it is; of an untried one while there is one. */
@@ -109,8 +111,8 @@ class LeastTime implements Scheduler {
     if (tried.size === 0) return this.#rotation.next();
     this.#skipped.length = 0;
     for (let i = 0; i < tried.size; i++) {
-      const index = this.#indices.get(tried.at(i));
-      if (index !== undefined && !this.#skipped.includes(index)) this.#skipped.push(index);
+      const index = this.#index.of(tried.at(i));
+      if (index >= 0 && !this.#skipped.includes(index)) this.#skipped.push(index);
     }
     const index = this.#rotation.nextWithout(this.#skipped);
     return index < 0 ? this.#rotation.next() : index;

@@ -24,7 +24,9 @@ export class Rotation {
   constructor(weights: Float64Array, currents: Float64Array) {
     this.#weights = weights;
     this.#base = currents;
-    this.#total = weights.reduce((sum, weight) => sum + weight, 0);
+    let total = 0;
+    for (const weight of weights) total += weight;
+    this.#total = total;
     let leaves = 1;
     while (leaves < weights.length) leaves *= 2;
     this.#leaves = leaves;

@@ -4,6 +4,7 @@ import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { EndpointSet, Tried } from '../endpoint/endpoint-set.ts';
 import { Rotation } from './rotation.ts';
 import type { Scheduler, SchedulerContext } from './scheduler.ts';
+import { SlotIndex } from './slot-index.ts';
 
 /** Weights have two decimals: counted in hundredths the rotation is exact. */
 const HUNDREDTHS = 100;
@@ -19,10 +20,10 @@ class WeightedRoundRobin implements Scheduler {
   readonly #worker: number;
   readonly #workers: number;
   #members: readonly Endpoint[] = [];
+  #index = new SlotIndex([]);
   #rotation = new Rotation(new Float64Array(0), new Float64Array(0));
-  readonly #indices = new Map<Endpoint, number>();
   /** Where members of the pool that are not in the rotation now stood when they left it. */
-  readonly #places = new Map<Endpoint, number>();
+  #places = new Map<Endpoint, number>();
   readonly #skipped: number[] = [];
   #started = false;
 
@@ -32,16 +33,19 @@ class WeightedRoundRobin implements Scheduler {
   }
 
   update(set: EndpointSet): void {
-    this.#rememberPlaces(set);
-    const total = this.#rotation.total;
     const members = set.available.filter((endpoint) => endpoint.effectiveWeight > 0);
-    const weights = Float64Array.from(members, (endpoint) =>
-      Math.max(1, Math.round(endpoint.effectiveWeight * HUNDREDTHS)),
-    );
+    const weights = new Float64Array(members.length);
+    const places = new Float64Array(members.length);
+    for (let i = 0; i < members.length; i++) {
+      weights[i] = Math.max(1, Math.round(members[i].effectiveWeight * HUNDREDTHS));
+      places[i] = this.#placeOf(members[i]) ?? 0;
+    }
+    const index = new SlotIndex(members);
+    this.#places = this.#placesOutside(set, index);
+    settle(places, weights, this.#rotation.total);
     this.#members = members;
-    this.#rotation = new Rotation(weights, this.#placesOf(members, weights, total));
-    this.#indices.clear();
-    for (let i = 0; i < members.length; i++) this.#indices.set(members[i], i);
+    this.#index = index;
+    this.#rotation = new Rotation(weights, places);
     if (!this.#started && members.length > 0) this.#headStart(weights);
   }
 
@@ -50,8 +54,8 @@ class WeightedRoundRobin implements Scheduler {
     if (tried.size === 0) return this.#members[this.#rotation.next()];
     this.#skipped.length = 0;
     for (let i = 0; i < tried.size; i++) {
-      const index = this.#indices.get(tried.at(i));
-      if (index !== undefined && !this.#skipped.includes(index)) this.#skipped.push(index);
+      const index = this.#index.of(tried.at(i));
+      if (index >= 0 && !this.#skipped.includes(index)) this.#skipped.push(index);
     }
     const index = this.#rotation.nextWithout(this.#skipped);
     return this.#members[index < 0 ? this.#rotation.next() : index];
@@ -59,32 +63,24 @@ class WeightedRoundRobin implements Scheduler {
 
   /** The current weight, negated: the lowest is next. The sum over the rotation is 0. */
   score(endpoint: Endpoint): number {
-    const index = this.#indices.get(endpoint);
-    return index === undefined ? Number.POSITIVE_INFINITY : -this.#rotation.current(index) / HUNDREDTHS;
+    const index = this.#index.of(endpoint);
+    return index < 0 ? Number.POSITIVE_INFINITY : -this.#rotation.current(index) / HUNDREDTHS;
   }
 
-  #rememberPlaces(set: EndpointSet): void {
-    for (let i = 0; i < this.#members.length; i++) this.#places.set(this.#members[i], this.#rotation.current(i));
-    const all = new Set(set.all);
-    for (const endpoint of this.#places.keys()) if (!all.has(endpoint)) this.#places.delete(endpoint);
+  /** Where it stands or stood; undefined for a newcomer. */
+  #placeOf(endpoint: Endpoint): number | undefined {
+    const index = this.#index.of(endpoint);
+    return index < 0 ? this.#places.get(endpoint) : this.#rotation.current(index);
   }
 
-  /**
-   * Where the members of a new rotation stand. Places are within ± the total; where the total shrinks they shrink with it, or who just had its turn
-   * would wait for several rounds. All are shifted alike until their sum is 0: that keeps the order, and a newcomer at 0 is average.
-   */
-  #placesOf(members: readonly Endpoint[], weights: Float64Array, totalBefore: number): Float64Array {
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    const scale = totalBefore > total ? total / totalBefore : 1;
-    const places = Float64Array.from(members, (endpoint) => {
-      const place = Math.round((this.#places.get(endpoint) ?? 0) * scale);
-      return Math.max(-total, Math.min(total, place));
-    });
-    const sum = places.reduce((so, place) => so + place, 0);
-    const shift = Math.floor(sum / members.length);
-    const rest = sum - shift * members.length;
-    for (let i = 0; i < members.length; i++) places[i] -= i < rest ? shift + 1 : shift;
-    return places;
+  /** Of the pool's members that are not in the rotation that begins. */
+  #placesOutside({ all }: EndpointSet, next: SlotIndex): Map<Endpoint, number> {
+    const outside = new Map<Endpoint, number>();
+    for (const endpoint of all) {
+      const place = next.of(endpoint) < 0 ? this.#placeOf(endpoint) : undefined;
+      if (place !== undefined) outside.set(endpoint, place);
+    }
+    return outside;
   }
 
   #headStart(weights: Float64Array): void {
@@ -93,6 +89,24 @@ class WeightedRoundRobin implements Scheduler {
     const picks = Math.floor((this.#worker * period) / this.#workers);
     for (let i = 0; i < picks; i++) this.#rotation.next();
   }
+}
+
+/**
+ * Brings places to where they may be in a rotation of these weights. They are within ± the total; where the total shrinks they shrink with it, or who just had its
+ * turn would wait for several rounds. All are shifted alike until their sum is 0: that keeps the order, and a newcomer at 0 is average.
+ */
+function settle(places: Float64Array, weights: Float64Array, totalBefore: number): void {
+  let total = 0;
+  for (const weight of weights) total += weight;
+  const scale = totalBefore > total ? total / totalBefore : 1;
+  let sum = 0;
+  for (let i = 0; i < places.length; i++) {
+    places[i] = Math.max(-total, Math.min(total, Math.round(places[i] * scale)));
+    sum += places[i];
+  }
+  const shift = Math.floor(sum / places.length);
+  const rest = sum - shift * places.length;
+  for (let i = 0; i < places.length; i++) places[i] -= i < rest ? shift + 1 : shift;
 }
 
 function greatestCommonDivisor(a: number, b: number): number {
