@@ -3,13 +3,15 @@ import type { Duplex } from 'node:stream';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
+import { unmapped } from '../wire/proxy-protocol.ts';
 import { Attempts, type Carrier } from './attempts.ts';
 import { BalancerError } from './balancer-error.ts';
 import type { EndpointAgent } from './endpoint-agents.ts';
-import { forwardedHeaders } from './forwarded-headers.ts';
 import { KeptBody } from './kept-body.ts';
 import type { ProxyFaces } from './proxy-faces.ts';
 import { hashOfMessage } from './request-hash.ts';
+import { type RequestHeaders, requestHeaders } from './request-headers.ts';
+import { showHead } from './shown-head.ts';
 
 export const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE']);
 /** Fields of one connection (RFC 9110 §7.6.1). */
@@ -26,7 +28,7 @@ export class ProxyRun implements Carrier {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #next: Next | undefined;
-  readonly #headers: Record<string, string>;
+  readonly #headers: RequestHeaders;
   readonly #body: KeptBody;
   readonly #attempts: Attempts;
   #agent: EndpointAgent | null = null;
@@ -41,9 +43,7 @@ export class ProxyRun implements Carrier {
     this.#response = response;
     this.#next = next;
     this.idempotent = IDEMPOTENT.has(request.method ?? '');
-    // Node has told the client to go on.
-    delete request.headers.expect;
-    this.#headers = { ...forwardedHeaders(request, faces.trustsForwarded), connection: 'keep-alive' };
+    this.#headers = requestHeaders(request, faces.trustsForwarded);
     this.#body = new KeptBody(request);
     const cells = faces.plane.cells('middleware', pool.name);
     this.#attempts = new Attempts(faces.plane, pool, cells, request.method ?? '', hashOf(pool, request), this);
@@ -66,19 +66,18 @@ export class ProxyRun implements Carrier {
     this.#socket = null;
     this.#proxyRequest = null;
     const headers = this.#pool.options.host === 'endpoint' ? { ...this.#headers, host: endpoint.id } : this.#headers;
-    this.#faces.proxy.web(
-      this.#request,
-      this.#response,
-      {
-        target: { protocol: 'http:', host: endpoint.spec.host, port: endpoint.spec.port },
-        agent: this.#agent,
-        selfHandleResponse: true,
-        buffer: this.#body.open(),
-        headers,
-      },
-      (error) => {
+    const options = {
+      target: { protocol: 'http:', host: endpoint.spec.host, port: endpoint.spec.port },
+      agent: this.#agent,
+      selfHandleResponse: true,
+      buffer: this.#body.open(),
+      method: this.#request.method,
+    };
+    // Any method but DELETE and OPTIONS: without a content-length http-proxy-3 gives those the length 0, and their chunked body would be another request.
+    showHead(this.#request, { method: 'POST', headers }, () =>
+      this.#faces.proxy.web(this.#request, this.#response, options, (error) => {
         if (number === this.#number) this.#onError(error);
-      },
+      }),
     );
   }
 
@@ -153,5 +152,5 @@ export function hashOf({ hashOn }: Pool, { url, headers, socket }: IncomingMessa
     const value = headers[name];
     return typeof value === 'string' ? value : (value?.[0] ?? '');
   };
-  return hashOfMessage(hashOn, { target: url ?? '/', header, client: socket.remoteAddress ?? '' });
+  return hashOfMessage(hashOn, { target: url ?? '/', header, client: unmapped(socket.remoteAddress ?? '') });
 }

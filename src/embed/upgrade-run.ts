@@ -6,9 +6,10 @@ import type { Pool } from '../pool/pool.ts';
 import { formatAnswer } from '../proxy/http1/answer.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
 import { Attempts, type Carrier } from './attempts.ts';
-import { forwardedHeaders } from './forwarded-headers.ts';
 import type { ProxyFaces } from './proxy-faces.ts';
 import { hashOf } from './proxy-run.ts';
+import { upgradeHeaders } from './request-headers.ts';
+import { showHead } from './shown-head.ts';
 
 /** One WebSocket of a host's server. The connection to the endpoint is opened here, where another can be tried; http-proxy-3 takes it from there. */
 export class UpgradeRun implements Carrier {
@@ -64,11 +65,13 @@ export class UpgradeRun implements Carrier {
     this.#isHandedOver = true;
     const agent = new Agent();
     agent.createConnection = () => socket;
-    const headers = forwardedHeaders(this.#request, this.#faces.trustsForwarded);
+    const headers = upgradeHeaders(this.#request, this.#faces.trustsForwarded);
     if (this.#pool.options.host === 'endpoint') headers.host = endpoint.id;
     const { host, port } = endpoint.spec;
-    const options = { target: { protocol: 'http:', host, port }, agent, headers };
-    this.#faces.proxy.ws(this.#request, this.#client, this.#head, options, (error) => this.#attempts.reset(error));
+    const options = { target: { protocol: 'http:', host, port }, agent };
+    showHead(this.#request, { headers }, () =>
+      this.#faces.proxy.ws(this.#request, this.#client, this.#head, options, (error) => this.#attempts.reset(error)),
+    );
   }
 
   drop(): void {

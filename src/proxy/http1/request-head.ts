@@ -38,7 +38,7 @@ for (const field of [
   CUT[field] = 1;
 
 /** Cut as well when the peer is not trusted to say where the client is. X-Forwarded-For is always written anew. */
-const CUT_UNTRUSTED = CUT.slice();
+export const CUT_UNTRUSTED = CUT.slice();
 for (const field of [
   Field.X_FORWARDED_FOR,
   Field.X_FORWARDED_PROTO,
@@ -49,7 +49,7 @@ for (const field of [
   Field.X_REAL_IP,
 ])
   CUT_UNTRUSTED[field] = 1;
-const CUT_TRUSTED = CUT.slice();
+export const CUT_TRUSTED = CUT.slice();
 CUT_TRUSTED[Field.X_FORWARDED_FOR] = 1;
 CUT_TRUSTED[Field.FORWARDED] = 1;
 
