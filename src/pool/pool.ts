@@ -90,6 +90,8 @@ export class Pool {
   readonly #waiting = new Ring<PendingPlace>();
   /** Those in the queue who failed somewhere: each may wait for another endpoint, so none may hold up who is behind it. */
   readonly #waitingAgain = new Ring<PendingPlace>();
+  /** `serveQueue` is under way. */
+  #isServing = false;
   /** Endpoints passed over by the search for one with room. */
   readonly #passed = new Tried();
   readonly #trials = new Trials();
@@ -348,8 +350,18 @@ export class Pool {
     return this.#waiting.length + this.#waitingAgain.length > 0;
   }
 
-  /** Lets those who wait try again, in their order, before anybody who comes now. */
+  /** Lets those who wait try again, in their order, before anybody who comes now. Nothing, while it is at it: a turn may end an attempt. */
   serveQueue(): void {
+    if (this.#isServing) return;
+    this.#isServing = true;
+    try {
+      this.#serve();
+    } finally {
+      this.#isServing = false;
+    }
+  }
+
+  #serve(): void {
     for (let left = Math.min(this.#waitingAgain.length, RETRIES_AT_ONCE); left > 0; left--) {
       const place = this.#waitingAgain.shift() as PendingPlace;
       if (place.waiter === null) continue;

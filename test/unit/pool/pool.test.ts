@@ -298,6 +298,28 @@ describe('a pool in a worker', () => {
     expect([hedge(), counted('over-budget')]).toEqual([null, 1]);
   });
 
+  it('asks nobody twice and loses nobody when an attempt ends within its own turn', () => {
+    const pool = makePool({ limits: { active: 1 } });
+    change(pool, factory.many(1));
+    const first = acquire(pool)!;
+    const turns: string[] = [];
+    const waiter = (name: string, failsAtOnce: boolean) => ({
+      onTurn: () => {
+        const endpoint = acquire(pool);
+        if (endpoint === null) return false;
+        turns.push(name);
+        if (failsAtOnce) finish(pool, endpoint, Outcome.CLIENT_GONE);
+        return true;
+      },
+    });
+    pool.enqueue(waiter('a', true));
+    pool.enqueue(waiter('b', true));
+    pool.enqueue(waiter('c', false));
+    finish(pool, first);
+    expect(turns).toEqual(['a', 'b', 'c']);
+    expect([first.active, pool.isQueued, words.counter(PoolCounter.PENDING)]).toEqual([1, false, 0]);
+  });
+
   it('lets nobody behind a retry wait for the endpoint that only the retry needs', () => {
     const pool = makePool({ limits: { active: 1 } });
     const [one, two] = factory.many(2);
