@@ -96,7 +96,7 @@ export class Attempts implements PoolWaiter {
     const endpoint = this.#pool.acquire(this.#hash, this.#tried, nowMs, this.#repeatable());
     if (endpoint !== null) return this.#attempt(endpoint, nowMs);
     if (this.#pool.refusal === Refusal.EMPTY) return this.#giveUp();
-    this.#place = this.#pool.enqueue(this);
+    this.#place = this.#pool.enqueue(this, this.#tried.size > 0);
     if (this.#place === null) return this.#fail('limit', 503, null);
     const limit = this.#pool.options.limits.pendingTimeout;
     if (limit !== null) this.#arm(Wait.PENDING, limit);

@@ -177,7 +177,7 @@ export class TcpConnection implements PoolWaiter, SessionRecord, UpstreamReader 
     const endpoint = pool.acquire(this.#hash(pool), this.#tried, nowMs);
     if (endpoint !== null) return this.#dial(endpoint, nowMs);
     if (pool.refusal === Refusal.EMPTY) return this.#refuse('no-endpoint');
-    this.#place = pool.enqueue(this);
+    this.#place = pool.enqueue(this, this.#tried.size > 0);
     if (this.#place === null) return this.#refuse('limit');
     this.#arm(Wait.PENDING, pool.options.limits.pendingTimeout);
   }
