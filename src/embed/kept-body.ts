@@ -12,6 +12,7 @@ export class KeptBody {
   #pieces: Buffer[] = [];
   #bytes = 0;
   #isComplete: boolean;
+  #isDiscarded = false;
   #reader: PassThrough | null = null;
 
   constructor(request: IncomingMessage) {
@@ -40,7 +41,16 @@ export class KeptBody {
     return reader;
   }
 
+  /** Nobody wants the rest any more: it is read and thrown away, so that the connection may have its next request. */
+  discard(): void {
+    this.#isDiscarded = true;
+    this.#reader = null;
+    this.#drop();
+    this.#request.resume();
+  }
+
   #take(piece: Buffer): void {
+    if (this.#isDiscarded) return;
     if (this.replayable) {
       this.#pieces.push(piece);
       this.#bytes += piece.length;

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
+import { mayTrail } from '../wire/http1/chunked-reader.ts';
 import { unmapped } from '../wire/proxy-protocol.ts';
 import { Attempts, type Carrier } from './attempts.ts';
 import { BalancerError } from './balancer-error.ts';
@@ -16,6 +17,9 @@ import { showHead } from './shown-head.ts';
 export const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE']);
 /** Fields of one connection (RFC 9110 §7.6.1). */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'trailer'];
+
+/** Node reads a reason phrase with these and throws when it is to write them. */
+const UNWRITABLE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /** What the server's framework goes on with. */
 export type Next = (error?: unknown) => void;
@@ -35,6 +39,8 @@ export class ProxyRun implements Carrier {
   #proxyRequest: ClientRequest | null = null;
   #socket: Duplex | null = null;
   #number = 0;
+  /** The response is an endpoint's. */
+  #isAnswering = false;
 
   constructor(faces: ProxyFaces, pool: Pool, request: IncomingMessage, response: ServerResponse, next?: Next) {
     this.#faces = faces;
@@ -50,8 +56,12 @@ export class ProxyRun implements Carrier {
   }
 
   start(): void {
-    this.#response.once('close', () => {
-      if (!this.#response.writableFinished) this.#attempts.cancel();
+    const response = this.#response;
+    // The client left, or somebody else of the host's program has answered it: a deadline of its own, say. Then writes of ours are errors, too.
+    response.on('error', () => this.#attempts.cancel());
+    response.once('close', () => {
+      if (!this.#isAnswering || !response.writableFinished) this.#attempts.cancel();
+      this.#body.discard();
     });
     this.#attempts.start();
   }
@@ -84,13 +94,13 @@ export class ProxyRun implements Carrier {
   drop(): void {
     this.#number++;
     this.#proxyRequest?.destroy();
-    if (this.#attempts.attempts > 0 && this.#response.headersSent) this.#response.destroy();
+    if (this.#isAnswering) this.#response.destroy();
   }
 
   fail(reason: Reason, status: number, cause: unknown): void {
     this.#number++;
     const { name } = this.#pool;
-    if (this.#response.headersSent || this.#response.destroyed) return void this.#response.destroy();
+    if (this.#response.headersSent || this.#response.destroyed) return;
     if (this.#next !== undefined) return this.#next(new BalancerError(name, reason, status, cause));
     this.#faces.answer(this.#response, status, reason);
   }
@@ -120,20 +130,31 @@ export class ProxyRun implements Carrier {
     const number = this.#number;
     const response = this.#response;
     const status = answer.statusCode ?? 502;
+    if (response.headersSent || response.destroyed) return this.#attempts.cancel();
     if (!this.#attempts.answered(status)) return;
     answer.once('error', (error) => {
       if (number !== this.#number) return;
       this.#attempts.reset(error);
       response.destroy();
     });
-    answer.once('end', () => this.#attempts.done());
+    answer.once('end', () => this.#onAnswerEnd(answer));
     const { between } = this.#pool.options.timeouts;
     if (between !== null) answer.setTimeout(between, () => answer.destroy(new Error('the body came to a halt')));
+    this.#isAnswering = true;
     const hop = new Set([...HOP_BY_HOP, ...(answer.headers.connection ?? '').toLowerCase().split(/\s*,\s*/)]);
     for (const [name, values] of Object.entries(answer.headersDistinct))
       if (!hop.has(name) && values !== undefined) response.setHeader(name, values.length === 1 ? values[0] : values);
-    response.writeHead(status, answer.statusMessage);
+    const { statusMessage = '' } = answer;
+    response.writeHead(status, UNWRITABLE.test(statusMessage) ? '' : statusMessage);
     answer.pipe(response);
+  }
+
+  #onAnswerEnd({ trailers }: IncomingMessage): void {
+    this.#number++;
+    this.#response.addTrailers(Object.fromEntries(Object.entries(trailers).filter(([name]) => mayTrail(name))));
+    this.#attempts.done();
+    // A request that is still on its way would stand before the next one.
+    if (this.#proxyRequest?.writableFinished === false) this.#proxyRequest.destroy();
   }
 
   #onError(error: Error): void {
@@ -141,7 +162,7 @@ export class ProxyRun implements Carrier {
     if (!isReady) return this.#attempts.connectFailed(error);
     if (this.#proxyRequest?.reusedSocket === true) this.#attempts.stale(error);
     else this.#attempts.reset(error);
-    if (this.#response.headersSent) this.#response.destroy();
+    if (this.#isAnswering) this.#response.destroy();
   }
 }
 

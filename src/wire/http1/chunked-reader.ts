@@ -258,14 +258,19 @@ export class ChunkedReader {
   }
 }
 
+/** Whether a field behind a body is worth carrying. */
+export function mayTrail(name: string): boolean {
+  const folded = name.toLowerCase().replaceAll('_', '-');
+  return !NOT_IN_TRAILERS.has(folded) && !/^x-(evenkeel|forwarded)-/.test(folded);
+}
+
 /** The lines of a validated trailer section that may be carried, values without the white space around them. */
 function keptTrailers(section: string): string {
   let kept = '';
   for (const line of section.split('\r\n')) {
     const colon = line.indexOf(':');
     const name = line.slice(0, colon);
-    const folded = name.toLowerCase().replaceAll('_', '-');
-    if (colon < 0 || NOT_IN_TRAILERS.has(folded) || /^x-(evenkeel|forwarded)-/.test(folded)) continue;
+    if (colon < 0 || !mayTrail(name)) continue;
     kept += `${name}: ${line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '')}\r\n`;
   }
   return kept;
