@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
+import { FRESH_MS } from '../proxy/http1/upstream-connections.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
 import { Attempts, type Carrier } from './attempts.ts';
 import { BalancerError } from './balancer-error.ts';
@@ -119,7 +120,7 @@ export class DispatchRun implements Carrier, ConnectionWatcher, Dispatcher.Dispa
   send(endpoint: Endpoint): void {
     const { plane, clients, pool } = this.#context;
     const { idle, between } = pool.options.timeouts;
-    const client = clients.take(endpoint, plane.dialer(pool.name), idle ?? 4000, this.#fresh);
+    const client = clients.take(endpoint, plane.dialer(pool.name), idle ?? 4000, this.#unusedMs());
     this.#client = client;
     client.watcher = this;
     const attempt = new AttemptHandler(this, client);
@@ -133,6 +134,12 @@ export class DispatchRun implements Carrier, ConnectionWatcher, Dispatcher.Dispa
       bodyTimeout: rest.bodyTimeout ?? between ?? 0,
     };
     client.client.dispatch(options, attempt);
+  }
+
+  /** How long the connection may have been unused: a dead one is another attempt only for what can be sent twice, and a stream cannot. */
+  #unusedMs(): number {
+    if (this.#fresh) return -1;
+    return this.idempotent && this.#once === null ? Number.POSITIVE_INFINITY : FRESH_MS;
   }
 
   drop(): void {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { Client } from 'undici';
+import type { Clock } from '../base/clock.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { UpstreamDialer } from '../proxy/http1/upstream-dialer.ts';
 
@@ -23,6 +24,8 @@ export class EndpointClient {
   watcher: ConnectionWatcher | null = null;
   /** Served a request before on this very connection. */
   isKept = false;
+  /** When it was. */
+  idleSinceMs = 0;
   isConnected = false;
   readonly #dialer: UpstreamDialer;
   readonly #connectErrors = new WeakSet<object>();
@@ -86,12 +89,19 @@ export class EndpointClient {
 
 /** The kept clients of all endpoints of one pool. Never more than one request on a client. */
 export class EndpointClients {
+  readonly #clock: Clock;
   readonly #idle = new Map<Endpoint, EndpointClient[]>();
 
-  /** The client of the connection that was used last, or a new one. `fresh`: only a new one. */
-  take(endpoint: Endpoint, dialer: UpstreamDialer, idleMs: number, fresh: boolean): EndpointClient {
-    const idle = fresh ? undefined : this.#idle.get(endpoint);
-    for (let kept = idle?.pop(); kept !== undefined; kept = idle?.pop()) {
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The client of the connection that was used last, if that is no longer ago than `unusedMs`, or a new one; negative: only a new one. */
+  take(endpoint: Endpoint, dialer: UpstreamDialer, idleMs: number, unusedMs: number): EndpointClient {
+    const idle = this.#idle.get(endpoint) ?? [];
+    const sinceMs = this.#clock.now() - unusedMs;
+    for (let kept = idle.at(-1); kept !== undefined && kept.idleSinceMs >= sinceMs; kept = idle.at(-1)) {
+      idle.pop();
       if (kept.isOf(dialer) && kept.isConnected) return kept;
       kept.destroy();
     }
@@ -102,6 +112,7 @@ export class EndpointClients {
   put(client: EndpointClient): void {
     client.watcher = null;
     client.isKept = true;
+    client.idleSinceMs = this.#clock.now();
     const idle = this.#idle.get(client.endpoint) ?? [];
     if (!client.isConnected || idle.length >= IDLE_MAX) return client.destroy();
     this.#idle.set(client.endpoint, idle);

@@ -11,7 +11,7 @@ import type { LocalPlane } from './local-plane.ts';
 export class PoolDispatcher extends Dispatcher {
   readonly #plane: LocalPlane;
   readonly #pool: string | null;
-  readonly #clients = new EndpointClients();
+  readonly #clients: EndpointClients;
   readonly #running = new Set<DispatchRun>();
   readonly #forget = (endpoint: Parameters<EndpointClients['forget']>[0]): void => this.#clients.forget(endpoint);
   #isClosed = false;
@@ -21,6 +21,7 @@ export class PoolDispatcher extends Dispatcher {
   constructor(plane: LocalPlane, pool: string | null) {
     super();
     this.#plane = plane;
+    this.#clients = new EndpointClients(plane.clock);
     this.#pool = pool;
     plane.goneListeners.add(this.#forget);
   }

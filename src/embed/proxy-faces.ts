@@ -30,13 +30,14 @@ export class ProxyFaces {
   readonly plane: LocalPlane;
   readonly trustsForwarded: boolean;
   readonly proxy: ProxyServer;
-  readonly #agents = new EndpointAgents();
+  readonly #agents: EndpointAgents;
   readonly #runs = new WeakMap<IncomingMessage, ProxyRun>();
   readonly #upgrades = new WeakMap<IncomingMessage, UpgradeRun>();
   readonly #sockets = new Set<Duplex>();
 
   constructor(plane: LocalPlane, { trustForwarded = false }: ProxyOptions) {
     this.plane = plane;
+    this.#agents = new EndpointAgents(plane.clock);
     this.trustsForwarded = trustForwarded;
     this.proxy = createProxyServer({});
     this.proxy.on('proxyReq', (proxyRequest, request, _response, _options, socket) =>

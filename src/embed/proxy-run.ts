@@ -73,6 +73,7 @@ export class ProxyRun implements Carrier {
   send(endpoint: Endpoint): void {
     const number = ++this.#number;
     this.#agent = this.#faces.agentOf(this.#pool, endpoint);
+    if (!this.idempotent || !this.replayable) this.#agent.forgetStale();
     this.#socket = null;
     this.#proxyRequest = null;
     const headers = this.#pool.options.host === 'endpoint' ? { ...this.#headers, host: endpoint.id } : this.#headers;

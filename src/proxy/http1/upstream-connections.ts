@@ -8,7 +8,7 @@ import type { UpstreamDialer } from './upstream-dialer.ts';
 /** Idle connections one worker keeps to one endpoint; the oldest goes when there is one more. */
 const MAX_IDLE_PER_ENDPOINT = 512;
 /** A request that must not be sent twice goes only on a connection used within this time, else on a new one. */
-const FRESH_MS = 1000;
+export const FRESH_MS = 1000;
 /** How much earlier than the endpoint we give up an idle connection whose limit it announced. */
 const ANNOUNCED_MARGIN_MS = 1000;
 
