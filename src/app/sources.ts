@@ -1,6 +1,7 @@
 import type { Server, Socket } from 'node:net';
 import type { KindSettings } from '../base/catalog.ts';
 import type { Clock } from '../base/clock.ts';
+import { OperationError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import { registries as registryCatalog } from '../discovery/catalog.ts';
 import { type FeedState, ServiceFeed } from '../discovery/feed.ts';
@@ -62,6 +63,9 @@ export class Sources {
   #succession: RegistrySuccession | null;
   readonly #names: NameResolver;
   readonly #lastGood: LastGoodStore;
+  /** The last change; never rejects. */
+  #change: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   constructor(context: SourcesContext) {
     this.#context = context;
@@ -70,8 +74,17 @@ export class Sources {
     this.#lastGood = new LastGoodStore({ directory: context.stateDirectory, clock: context.clock, log: context.log });
   }
 
-  /** Starts what the document names, ends what it names no more. Rejects when a registry cannot start (a busy port); everything is as it was then. */
-  async configure({ registries, pools }: Pick<DocumentOptions, 'registries' | 'pools'>): Promise<void> {
+  /**
+   * Starts what the document names, ends what it names no more. Rejects when a registry cannot start (a busy port), everything is as it was then; or
+   * when these sources are closed meanwhile, nothing runs then. One at a time.
+   */
+  async configure(document: Pick<DocumentOptions, 'registries' | 'pools'>): Promise<void> {
+    const change = this.#configure(document);
+    this.#change = change.catch(() => {});
+    await change;
+  }
+
+  async #configure({ registries, pools }: Pick<DocumentOptions, 'registries' | 'pools'>): Promise<void> {
     const leaving = [...this.#registries].filter(([name, { print }]) => JSON.stringify(registries[name]) !== print);
     const wanted = Object.entries(registries).filter(
       ([name, settings]) => this.#registries.get(name)?.print !== JSON.stringify(settings),
@@ -81,11 +94,15 @@ export class Sources {
     await this.#context.onEnding?.(madeWay.map(([name]) => name));
     await Promise.all(madeWay.map(([, { registry }]) => registry.close()));
     const fresh = await this.#startAll(wanted).catch(async (error) => {
-      for (const [name, { settings }] of madeWay) await this.#revive(name, settings);
+      if (!this.#isClosed) for (const [name, { settings }] of madeWay) await this.#revive(name, settings);
       throw error;
     });
     const rest = leaving.filter((one) => !madeWay.includes(one));
     await this.#context.onEnding?.(rest.map(([name]) => name));
+    if (this.#isClosed) {
+      await Promise.allSettled([...fresh.values()].map(({ registry }) => registry.close()));
+      throw new OperationError('draining', 'these sources are closed');
+    }
     for (const [name] of leaving) {
       this.#registries.delete(name);
       this.#lost.delete(name);
@@ -276,10 +293,13 @@ export class Sources {
     });
   }
 
+  /** What is being changed goes no further, and is waited for. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const pool of [...this.#sources.keys()]) this.#drop(pool);
     await Promise.allSettled([...this.#registries.values()].map(({ registry }) => registry.close()));
     this.#registries.clear();
+    await this.#change;
     await this.#lastGood.close();
     this.#names.close();
   }

@@ -238,7 +238,7 @@ export class Balancer extends EventEmitter<BalancerEvents> implements AsyncDispo
   }
 
   async #putInForce(next: LoadedDocument): Promise<void> {
-    if (this.#closing !== null) throw new OperationError('draining', 'this balancer is closed');
+    this.#demandOpen();
     tryBuild(next);
     const { document } = next;
     const before = this.#document.document;
@@ -247,7 +247,9 @@ export class Balancer extends EventEmitter<BalancerEvents> implements AsyncDispo
       if (fresh.length > 0) this.#plane.configure(this.#pools.forWorkers());
       await this.#sources.configure(document);
       await within(this.#sources.synced(fresh), document.runtime.startTimeout);
+      this.#demandOpen();
     } catch (error) {
+      if (this.#closing !== null) throw error;
       this.#pools.retain(before.pools);
       this.#plane.configure(this.#pools.forWorkers());
       throw error;
@@ -281,6 +283,10 @@ export class Balancer extends EventEmitter<BalancerEvents> implements AsyncDispo
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #demandOpen(): void {
+    if (this.#closing !== null) throw new OperationError('draining', 'this balancer is closed');
   }
 
   #demand(pool: string): string {
