@@ -188,8 +188,9 @@ export class Attempts implements PoolWaiter {
     this.#unanswered(Outcome.CONNECT_FAILED, 'connect-failed', 502, cause, RetryOn.CONNECT);
   }
 
-  /** Our own machine is at a limit of its own: that says nothing about the endpoint. */
+  /** Our own machine is at a limit of its own: that says nothing about the endpoint. A response that had begun is cut. */
   limited(cause: unknown): void {
+    if (this.#status !== 0) return this.#end(Outcome.CLIENT_GONE);
     if (this.#isOver) return;
     this.#pool.cancel(this.#endpoint as Endpoint, this.#startedMs);
     this.#endpoint = null;

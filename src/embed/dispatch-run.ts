@@ -215,10 +215,10 @@ export class DispatchRun implements Carrier, ConnectionWatcher, Dispatcher.Dispa
     this.#detach();
     client.destroy();
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (LOCAL_ERRORS.has(code)) return this.#attempts.limited(error);
-    if (client.isConnectError(error)) return this.#attempts.connectFailed(error);
     if (this.#isOwnFault(code)) return this.abort(error);
-    if (TIMEOUTS.has(code)) this.#attempts.timedOut(error);
+    if (LOCAL_ERRORS.has(code)) this.#attempts.limited(error);
+    else if (client.isConnectError(error)) this.#attempts.connectFailed(error);
+    else if (TIMEOUTS.has(code)) this.#attempts.timedOut(error);
     else if (client.isKept && !hadBegun && !this.#fresh) this.#retryStale(error);
     else this.#attempts.reset(error);
     if (hadBegun) {

@@ -16,6 +16,8 @@ import type { AttemptsContext } from './attempts.ts';
 export const ROWS = 2;
 const ROW = 1;
 const TICK_MS = 50;
+/** A loop that comes so late blames nobody for what timed out meanwhile. */
+const LAG_MS = 200;
 /** A tick this much overdue counts as a stall, for as long as its answers may be judged by it. */
 const LATE_MS = 500;
 const LATE_FOR_MS = 1000;
@@ -47,7 +49,6 @@ export class LocalPlane implements AttemptsContext {
   readonly #cells = new Map<string, LiveRoute>();
   readonly #timer: NodeJS.Timeout;
   #nextTickMs = performance.now() + TICK_MS;
-
   #lateMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: LocalPlaneOptions) {
@@ -141,6 +142,7 @@ export class LocalPlane implements AttemptsContext {
     // Behind the reads of this turn: after a stall of the host's the answers lie in the sockets already.
     setImmediate(this.#turnWheel);
     const nowMs = this.clock.now();
+    if (now - this.#nextTickMs > LAG_MS) for (const pool of this.#pools.values()) pool.hold(nowMs);
     for (const pool of this.#pools.values()) pool.tick(nowMs);
     for (const pool of this.#leaving) {
       pool.tick(nowMs);

@@ -17,11 +17,13 @@ export function isRepeatable(body: unknown): boolean {
 /** A stream that can be read once: may go to another endpoint as long as nobody began to read it. */
 export class OnceBody {
   readonly #source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  readonly #onError: (error: Error) => void;
   #isBegun = false;
 
-  /** `onError` hears of a stream that breaks before anyone reads it. */
+  /** `onError` hears of a stream that breaks, whether or not anyone reads it. */
   constructor(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, onError: (error: Error) => void) {
     this.#source = source;
+    this.#onError = onError;
     if (source instanceof Readable) source.on('error', onError);
   }
 
@@ -39,6 +41,12 @@ export class OnceBody {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
     this.#isBegun = true;
-    yield* this.#source;
+    try {
+      yield* this.#source;
+    } catch (error) {
+      // Before undici, to which it would be the connection that broke.
+      this.#onError(error as Error);
+      throw error;
+    }
   }
 }
