@@ -11,6 +11,7 @@ import { endpointSnapshot, listenerSnapshot, registrySnapshot, statusSnapshot } 
 import { sendError } from './api-error.ts';
 import { addConfigRoutes } from './config-routes.ts';
 import type { Control } from './control.ts';
+import { changeFault, endpointChange } from './endpoint-change.ts';
 import type { EventStream } from './event-stream.ts';
 import { historyOf, overviewJson } from './overview.ts';
 import { type PoolJsonContext, poolItems, poolJson } from './pool-json.ts';
@@ -29,13 +30,6 @@ export interface ApiContext {
   /** Headers of every answer, for those that fastify does not send. */
   readonly headers: Readonly<Record<string, string>>;
 }
-
-const endpointChange = z
-  .strictObject({
-    state: z.enum(['ready', 'drain', 'maintenance']).optional(),
-    weight: z.number().min(0).max(65_535).multipleOf(0.01, 'a weight has at most two decimals').optional(),
-  })
-  .refine((change) => change.state !== undefined || change.weight !== undefined, 'give a state, a weight or both');
 
 type PoolRequest = FastifyRequest<{ Params: { pool: string } }>;
 type EndpointRequest = FastifyRequest<{ Params: { pool: string; endpoint: string } }>;
@@ -121,8 +115,7 @@ async function changeEndpoint(
   const { pool, endpoint } = request.params;
   const change = endpointChange.safeParse(request.body);
   if (!change.success) {
-    const message = change.error.issues.map((issue) => [...issue.path, issue.message].join(': ')).join('; ');
-    sendError(reply, 400, 'bad-body', message);
+    sendError(reply, 400, 'bad-body', changeFault(change.error));
     return reply;
   }
   const result = await context.control.setEndpoint(pool, endpoint, change.data);

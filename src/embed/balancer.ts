@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { changeFault, endpointChange } from '../admin/endpoint-change.ts';
 import { catalogs } from '../app/catalogs.ts';
 import { type LoadedDocument, loadDocument, loadEmbedded } from '../app/document.ts';
 import { PoolSet } from '../app/pool-set.ts';
@@ -40,7 +41,10 @@ export type BalancerEvents = {
 export interface BalancerPool {
   readonly name: string;
   snapshot(): PoolSnapshot;
-  /** As the admin API does: survives what registries say, and reloads. Returns whether there is such an endpoint (`address:port`). */
+  /**
+   * As the admin API does: survives what registries say, and reloads. Returns whether there is such an endpoint (`address:port`). Throws an
+   * OperationError for what the admin API refuses: a weight is 0…65535 with at most two decimals.
+   */
   setEndpoint(
     id: string,
     change: { readonly state?: 'ready' | 'drain' | 'maintenance'; readonly weight?: number },
@@ -227,7 +231,11 @@ export class Balancer extends EventEmitter<BalancerEvents> implements AsyncDispo
           .find((one) => one.name === this.#demand(name));
         return poolSnapshot(live!, systemClock.now());
       },
-      setEndpoint: (id, change) => this.#pools.setEndpoint(name, id, change) === 'done',
+      setEndpoint: (id, change) => {
+        const judged = endpointChange.safeParse(change);
+        if (!judged.success) throw new OperationError('bad-change', changeFault(judged.error));
+        return this.#pools.setEndpoint(name, id, judged.data) === 'done';
+      },
     };
   }
 

@@ -14,7 +14,7 @@ export class PoolDispatcher extends Dispatcher {
   readonly #clients: EndpointClients;
   readonly #running = new Set<DispatchRun>();
   readonly #forget = (endpoint: Parameters<EndpointClients['forget']>[0]): void => this.#clients.forget(endpoint);
-  #isClosed = false;
+  #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
 
   /** `pool` null: the host name of each request's origin names its pool. */
@@ -27,14 +27,14 @@ export class PoolDispatcher extends Dispatcher {
   }
 
   get closed(): boolean {
-    return this.#isClosed;
+    return this.#closing !== null;
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     const name = this.#pool ?? new URL(options.origin ?? 'http://none').hostname;
     const pool = this.#plane.pool(name);
-    if (this.#isClosed || pool === null || options.method === 'CONNECT') {
-      const reason = this.#isClosed ? 'draining' : pool === null ? 'no-route' : 'not-implemented';
+    if (this.closed || pool === null || options.method === 'CONNECT') {
+      const reason = this.closed ? 'draining' : pool === null ? 'no-route' : 'not-implemented';
       const error = new BalancerError(name, reason, pool === null ? 404 : 503);
       // Not before the caller has its promise.
       queueMicrotask(() => handler.onResponseError?.(null as never, error));
@@ -55,13 +55,17 @@ export class PoolDispatcher extends Dispatcher {
   override close(callback: () => void): void;
   override close(): Promise<void>;
   override close(callback?: () => void): Promise<void> | void {
-    const closed = this.#close();
+    const closed = this.#closeOnce();
     if (callback === undefined) return closed;
     void closed.then(callback);
   }
 
+  #closeOnce(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
   async #close(): Promise<void> {
-    this.#isClosed = true;
     if (this.#running.size > 0) {
       const idle = Promise.withResolvers<void>();
       this.#onIdle = idle.resolve;
@@ -77,7 +81,9 @@ export class PoolDispatcher extends Dispatcher {
   override destroy(first?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
     const error = typeof first === 'function' ? null : first;
     const then = typeof first === 'function' ? first : callback;
+    const closed = this.#closeOnce();
     for (const run of [...this.#running]) run.abort(error ?? new BalancerError(this.#pool ?? '', 'draining', 503));
-    return then === undefined ? this.#close() : this.close(then);
+    if (then === undefined) return closed;
+    void closed.then(then);
   }
 }

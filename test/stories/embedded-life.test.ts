@@ -1,3 +1,4 @@
+import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { Registry, RegistrySink } from '../../src/discovery/registry.ts';
@@ -29,6 +30,46 @@ function slowRegistry() {
 const settings = (kind: object) => ({
   registries: { slow: { kind } },
   pools: { orders: { discover: { registry: 'slow', service: 'orders' }, probe: { kind: 'tcp' } } },
+});
+
+describe('a dispatcher that is closed twice while a request runs', () => {
+  it('tells both, and who destroys it', async () => {
+    await using origins = await startOrigins(1);
+    origins[0].handler = () => {};
+    await using balancer = await createBalancer({ pools: { web: { endpoints: origins.settings } } });
+    const dispatcher = balancer.dispatcher('web');
+    const asked = expect(request('http://web/', { dispatcher })).rejects.toMatchObject({ reason: 'draining' });
+    await eventually(() => origins[0].requests.length === 1);
+    const told: string[] = [];
+    const closed = [1, 2].map((i) => dispatcher.close().then(() => told.push(`closed ${i}`)));
+    dispatcher.close(() => told.push('called'));
+    expect(told).toEqual([]);
+    await dispatcher.destroy();
+    await Promise.all([...closed, asked]);
+    expect(told.toSorted()).toEqual(['called', 'closed 1', 'closed 2']);
+  });
+});
+
+describe("an endpoint's weight, set by the program", () => {
+  it('is judged as the admin API judges it', async () => {
+    await using origins = await startOrigins(1);
+    await using balancer = await createBalancer({ pools: { web: { endpoints: origins.settings } } });
+    const { web } = balancer.pools;
+    for (const change of [
+      { weight: Number.NaN },
+      { weight: -1 },
+      { weight: 1e9 },
+      { weight: 0.001 },
+      { state: 'off' },
+      {},
+    ])
+      expect(() => web.setEndpoint(origins[0].address, change as never)).toThrow(
+        expect.objectContaining({ code: 'bad-change' }),
+      );
+    expect(web.snapshot().endpoints[0].weight).toBe(1);
+    expect(web.setEndpoint(origins[0].address, { weight: 0.25 })).toBe(true);
+    expect(web.snapshot().endpoints[0].weight).toBe(0.25);
+  });
 });
 
 describe('a balancer that is closed while it is reloaded', () => {
