@@ -8,9 +8,12 @@ import { outcomeOfStatus, RetryOn, retryBitOfStatus, retryReason, STALE_CONNECTI
 import type { Reason } from '../proxy/listener-cells.ts';
 import { METHOD_LABELS, type RouteCells } from '../routing/route-cells.ts';
 
+/** Methods that may be sent twice (RFC 9110 §9.2.2). */
+export const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']);
+
 /** What carries one request: undici's client, or http-proxy-3. Never throws. */
 export interface Carrier {
-  /** A method that may be sent twice (RFC 9110 §9.2.2). */
+  /** Its method is. */
   readonly idempotent: boolean;
   /** Whether the body can be sent once more from its beginning. */
   readonly replayable: boolean;

@@ -5,14 +5,13 @@ import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
 import { FRESH_MS } from '../proxy/http1/upstream-connections.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
-import { Attempts, type Carrier } from './attempts.ts';
+import { Attempts, type Carrier, IDEMPOTENT } from './attempts.ts';
 import { BalancerError } from './balancer-error.ts';
 import type { ConnectionWatcher, EndpointClient, EndpointClients } from './endpoint-clients.ts';
 import type { LocalPlane } from './local-plane.ts';
 import { isRepeatable, OnceBody } from './once-body.ts';
 import { hashOfMessage } from './request-hash.ts';
 
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']);
 /** Errors of our own machine: they say nothing about the endpoint. */
 const LOCAL_ERRORS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']);

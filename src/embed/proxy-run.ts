@@ -5,7 +5,7 @@ import type { Pool } from '../pool/pool.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
 import { mayTrail } from '../wire/http1/chunked-reader.ts';
 import { unmapped } from '../wire/proxy-protocol.ts';
-import { Attempts, type Carrier } from './attempts.ts';
+import { Attempts, type Carrier, IDEMPOTENT } from './attempts.ts';
 import { BalancerError } from './balancer-error.ts';
 import type { EndpointAgent } from './endpoint-agents.ts';
 import { KeptBody } from './kept-body.ts';
@@ -14,7 +14,6 @@ import { hashOfMessage } from './request-hash.ts';
 import { type RequestHeaders, requestHeaders } from './request-headers.ts';
 import { showHead } from './shown-head.ts';
 
-export const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE']);
 /** Fields of one connection (RFC 9110 §7.6.1). */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'trailer'];
 
@@ -85,11 +84,22 @@ export class ProxyRun implements Carrier {
       method: this.#request.method,
     };
     // Any method but DELETE and OPTIONS: without a content-length http-proxy-3 gives those the length 0, and their chunked body would be another request.
-    showHead(this.#request, { method: 'POST', headers }, () =>
-      this.#faces.proxy.web(this.#request, this.#response, options, (error) => {
-        if (number === this.#number) this.#onError(error);
-      }),
-    );
+    try {
+      showHead(this.#request, { method: 'POST', headers }, () =>
+        this.#faces.proxy.web(this.#request, this.#response, options, (error) => {
+          if (number === this.#number) this.#onError(error);
+        }),
+      );
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  /** The host's own code put something into the head that cannot be sent. */
+  #refuse(error: unknown): void {
+    this.#attempts.cancel();
+    if (this.#next !== undefined) this.#next(error);
+    else this.#faces.answer(this.#response, 500, 'internal');
   }
 
   drop(): void {

@@ -69,9 +69,15 @@ export class UpgradeRun implements Carrier {
     if (this.#pool.options.host === 'endpoint') headers.host = endpoint.id;
     const { host, port } = endpoint.spec;
     const options = { target: { protocol: 'http:', host, port }, agent };
-    showHead(this.#request, { headers }, () =>
-      this.#faces.proxy.ws(this.#request, this.#client, this.#head, options, (error) => this.#attempts.reset(error)),
-    );
+    try {
+      showHead(this.#request, { headers }, () =>
+        this.#faces.proxy.ws(this.#request, this.#client, this.#head, options, (error) => this.#attempts.reset(error)),
+      );
+    } catch {
+      // The host's own code put something into the head that cannot be sent.
+      this.#attempts.cancel();
+      this.fail('internal', 500);
+    }
   }
 
   drop(): void {

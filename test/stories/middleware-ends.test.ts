@@ -99,6 +99,34 @@ describe('a middleware whose response somebody else ended', () => {
   });
 });
 
+describe('a middleware whose host puts something into the head that cannot be sent', () => {
+  it('says so to the host or the client, throws nothing and holds no endpoint', async () => {
+    await using origins = await startOrigins(1);
+    await using balancer = await balancerOver(origins.settings);
+    const pass = balancer.middleware('orders');
+    const upgrade = balancer.upgrade('orders');
+    const faults: unknown[] = [];
+    await using host = await serve((asked, response) => {
+      asked.headers['x-user'] = 'a\nb';
+      if (asked.url === '/') return pass(asked, response);
+      pass(asked, response, (error) => {
+        faults.push(error);
+        response.end('told');
+      });
+    });
+    host.on('upgrade', (asked, socket, head) => {
+      asked.headers['x-user'] = 'a\nb';
+      upgrade(asked, socket, head);
+    });
+    expect((await ask(host.port, 'GET', '/')).status).toBe(500);
+    expect((await ask(host.port, 'GET', '/next')).text).toBe('told');
+    expect(faults).toEqual([expect.objectContaining({ code: 'ERR_INVALID_CHAR' })]);
+    const switches = ['Connection: upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: a'];
+    expect((await ask(host.port, 'GET', '/', switches)).status).toBe(500);
+    expect([endpointOf(balancer).active, origins[0].requests]).toEqual([0, []]);
+  });
+});
+
 describe('a middleware with an answer before the request has come', () => {
   it('reads on, so that the client can send the rest and ask again', async () => {
     await using origins = await startOrigins(1);
