@@ -142,7 +142,6 @@ export class LocalPlane implements AttemptsContext {
     // Behind the reads of this turn: after a stall of the host's the answers lie in the sockets already.
     setImmediate(this.#turnWheel);
     const nowMs = this.clock.now();
-    if (now - this.#nextTickMs > LAG_MS) for (const pool of this.#pools.values()) pool.hold(nowMs);
     for (const pool of this.#pools.values()) pool.tick(nowMs);
     for (const pool of this.#leaving) {
       pool.tick(nowMs);
@@ -151,7 +150,10 @@ export class LocalPlane implements AttemptsContext {
   }
 
   readonly #turnWheel = (): void => {
-    for (const now = performance.now(); this.#nextTickMs <= now; this.#nextTickMs += TICK_MS) this.wheel.tick();
+    const now = performance.now();
+    // Here, as the stall may have been behind the tick.
+    if (now - this.#nextTickMs > LAG_MS) for (const pool of this.#pools.values()) pool.hold(this.clock.now());
+    for (; this.#nextTickMs <= now; this.#nextTickMs += TICK_MS) this.wheel.tick();
   };
 
   close(): void {
