@@ -5,6 +5,7 @@ import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
 import { FRESH_MS } from '../proxy/http1/upstream-connections.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
+import { isLocalError } from '../proxy/local-error.ts';
 import { Attempts, type Carrier, IDEMPOTENT } from './attempts.ts';
 import { BalancerError } from './balancer-error.ts';
 import type { ConnectionWatcher, EndpointClient, EndpointClients } from './endpoint-clients.ts';
@@ -12,8 +13,6 @@ import type { LocalPlane } from './local-plane.ts';
 import { isRepeatable, OnceBody } from './once-body.ts';
 import { hashOfMessage } from './request-hash.ts';
 
-/** Errors of our own machine: they say nothing about the endpoint. */
-const LOCAL_ERRORS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']);
 
 export interface DispatchContext {
@@ -215,7 +214,7 @@ export class DispatchRun implements Carrier, ConnectionWatcher, Dispatcher.Dispa
     client.destroy();
     const { code = '' } = error as NodeJS.ErrnoException;
     if (this.#isOwnFault(code)) return this.abort(error);
-    if (LOCAL_ERRORS.has(code)) this.#attempts.limited(error);
+    if (isLocalError(error)) this.#attempts.limited(error);
     else if (client.isConnectError(error)) this.#attempts.connectFailed(error);
     else if (TIMEOUTS.has(code)) this.#attempts.timedOut(error);
     else if (client.isKept && !hadBegun && !this.#fresh) this.#retryStale(error);

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
+import { isLocalError } from '../proxy/local-error.ts';
 import { mayTrail } from '../wire/http1/chunked-reader.ts';
 import { unmapped } from '../wire/proxy-protocol.ts';
 import { Attempts, type Carrier, IDEMPOTENT } from './attempts.ts';
@@ -170,8 +171,9 @@ export class ProxyRun implements Carrier {
 
   #onError(error: Error): void {
     const isReady = this.#socket !== null && (this.#agent as EndpointAgent).isReady(this.#socket);
-    if (!isReady) return this.#attempts.connectFailed(error);
-    if (this.#proxyRequest?.reusedSocket === true) this.#attempts.stale(error);
+    if (isLocalError(error)) this.#attempts.limited(error);
+    else if (!isReady) this.#attempts.connectFailed(error);
+    else if (this.#proxyRequest?.reusedSocket === true) this.#attempts.stale(error);
     else this.#attempts.reset(error);
     if (this.#isAnswering) this.#response.destroy();
   }

@@ -5,6 +5,7 @@ import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
 import { formatAnswer } from '../proxy/http1/answer.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
+import { isLocalError } from '../proxy/local-error.ts';
 import { Attempts, type Carrier } from './attempts.ts';
 import type { ProxyFaces } from './proxy-faces.ts';
 import { hashOf } from './proxy-run.ts';
@@ -53,7 +54,9 @@ export class UpgradeRun implements Carrier {
     const { socket } = dialer.dial(endpoint, null);
     this.#upstream = socket;
     socket.once('error', (error) => {
-      if (this.#upstream === socket && !this.#isHandedOver) this.#attempts.connectFailed(error);
+      if (this.#upstream !== socket || this.#isHandedOver) return;
+      if (isLocalError(error)) this.#attempts.limited(error);
+      else this.#attempts.connectFailed(error);
     });
     socket.once(dialer.readyEvent, () => {
       if (this.#upstream === socket) this.#handOver(endpoint, socket);

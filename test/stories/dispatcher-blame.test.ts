@@ -1,10 +1,13 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { Socket } from 'node:net';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { type Balancer, createBalancer } from '../../src/embed/balancer.ts';
 import { startOrigins } from '../helpers/balanced-origins.ts';
 import { eventually } from '../helpers/eventually.ts';
+import { rawClient } from '../helpers/raw-client.ts';
 
 function endpointOf(balancer: Balancer) {
   return balancer.pools.orders.snapshot().endpoints[0];
@@ -45,6 +48,28 @@ describe('an endpoint is not to blame', () => {
     await read;
     expect(endpointOf(balancer).active).toBe(0);
     expect(endpointOf(balancer).outcomes).toMatchObject({ ok: 0, reset: 0, 'client-gone': 1 });
+  });
+
+  it.each([
+    ['a request', []],
+    ['a WebSocket', ['Connection: upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: a']],
+  ])('for a limit of our own machine when %s of a host needs a connection', async (_, lines) => {
+    await using origins = await startOrigins(1);
+    await using balancer = await createBalancer({ pools: { orders: { endpoints: origins.settings } } });
+    const server = createServer(balancer.middleware('orders')).on('upgrade', balancer.upgrade('orders'));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    await using client = await rawClient((server.address() as AddressInfo).port);
+    const onSocket = (message: unknown) => {
+      const limit = Object.assign(new Error('no port left'), { code: 'EADDRNOTAVAIL' });
+      process.nextTick(() => (message as { socket: Socket }).socket.destroy(limit));
+    };
+    subscribe('net.client.socket', onSocket);
+    const answer = await client.ask('GET', '/', lines);
+    unsubscribe('net.client.socket', onSocket);
+    expect([answer.status, answer.fields.get('x-evenkeel-reason')]).toEqual([503, 'limit']);
+    expect(endpointOf(balancer)).toMatchObject({ active: 0, failures: 0 });
+    await client[Symbol.asyncDispose]();
+    await new Promise((resolve) => server.close(resolve));
   });
 
   it('for what timed out while the program itself stood still', async () => {
