@@ -125,7 +125,7 @@ describe('an endpoint that fails live traffic is taken out and comes back', () =
       listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'web' }],
       pools: {
         web: {
-          endpoints: [failing, busy].map(({ address }) => ({ address })),
+          endpoints: [busy, failing].map(({ address }) => ({ address })),
           scheduler: 'first',
           retry: 'off',
           ejection: { consecutiveFailures: 1, base: '100ms', max: '100ms' },
@@ -133,10 +133,10 @@ describe('an endpoint that fails live traffic is taken out and comes back', () =
         },
       },
     });
-    expect((await ask(other.port(), 'GET', '/')).status).toBe(500);
     await using first = await rawClient(other.port());
     first.write(request('GET', '/held'));
-    await eventually(() => busy.requests.some(({ target }) => target === '/held'));
+    await eventually(() => busy.requests.length === 1);
+    expect((await ask(other.port(), 'GET', '/')).status).toBe(500);
     await using second = await rawClient(other.port());
     const posted = second.ask('POST', '/posted', [], 'once');
     await eventually(async () => (await other.metric('evenkeel_pool_pending', { pool: 'web' })) === 1);
