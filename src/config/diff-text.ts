@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type Changes, type Comparable, type DocumentDiff, diffDocuments } from './diff.ts';
-import { isSecretKey, MASK } from './secrets.ts';
+import { maskedPart } from './mask.ts';
+import { maskedText } from './secrets.ts';
 
 /** Details told of one thing that changed; the rest is counted. */
 const DETAILS = 12;
@@ -43,24 +44,25 @@ function told(noun: string, { added, removed, changed: names }: Changes, before:
 }
 
 function changed(what: string, before: unknown, after: unknown): string[] {
-  const details = [...leaves(before, after, '')];
+  const details = [...leaves(before, after, [])];
   const shown = details.slice(0, DETAILS).map((detail) => `~ ${what}  ${detail}`);
   return details.length > DETAILS ? [...shown, `~ ${what}  and ${details.length - DETAILS} more`] : shown;
 }
 
-function* leaves(before: unknown, after: unknown, path: string): Generator<string> {
+function* leaves(before: unknown, after: unknown, path: readonly string[]): Generator<string> {
   if (isDeepStrictEqual(before, after)) return;
   const [was, is] = [parts(before), parts(after)];
+  const place = maskedText(path.join('.'));
   if (was === null || is === null) {
-    const hidden = isSecretKey(path.split('.').at(-1) ?? '');
-    yield `${path}: ${hidden ? MASK : spelled(before)} → ${hidden ? MASK : spelled(after)}`;
+    yield `${place}: ${spelled(before, path)} → ${spelled(after, path)}`;
     return;
   }
   for (const key of new Set([...Object.keys(was), ...Object.keys(is)])) {
-    const place = path === '' ? key : `${path}.${key}`;
-    if (!Object.hasOwn(is, key)) yield `${path} - ${key}`;
-    else if (!Object.hasOwn(was, key) && Array.isArray(after)) yield `${path} + ${key}`;
-    else yield* leaves(was[key], is[key], place);
+    // The items of a list are called what they are, which may be a secret.
+    const name = maskedPart(key, path);
+    if (!Object.hasOwn(is, key)) yield `${place} - ${name}`;
+    else if (!Object.hasOwn(was, key) && Array.isArray(after)) yield `${place} + ${name}`;
+    else yield* leaves(was[key], is[key], [...path, key]);
   }
 }
 
@@ -79,8 +81,8 @@ function nameOf(item: unknown): string | null {
   return typeof host === 'string' && typeof port === 'number' ? `${host}:${port}` : null;
 }
 
-function spelled(value: unknown): string {
-  return value === undefined ? 'nothing' : JSON.stringify(value);
+function spelled(value: unknown, path: readonly string[]): string {
+  return value === undefined ? 'nothing' : JSON.stringify(maskedPart(value, path));
 }
 
 function listenersOf({ listeners }: Comparable): Things {

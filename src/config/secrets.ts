@@ -1,10 +1,15 @@
 import type { DocumentTree } from './document-tree.ts';
 import type { Path } from './path.ts';
 
-const SECRET_KEY = /(token|password|passwd|secret|credential|authorization|apikey|api-key|privatekey|cookie)s?$/i;
+const SECRET_KEY = /(^auth|token|password|passwd|secret|credential|authorization|apikey|api-key|privatekey|cookie)s?$/i;
 const SECRET_VARIABLE = /TOKEN|PASS|SECRET|CREDENTIAL|AUTH|KEY/i;
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----/;
 export const MASK = '***';
+
+/** What may be shown of a text whose place says nothing of secrets: no private key, and no password in an address. */
+export function maskedText(text: string): string {
+  return PRIVATE_KEY.test(text) ? MASK : text.replace(/(\w:\/\/[^\s/:@]*:)[^\s/]+@/g, `$1${MASK}@`);
+}
 
 /** Whether a key's name says that its value is secret. */
 export function isSecretKey(key: string): boolean {
