@@ -25,6 +25,8 @@ export interface Judgement {
   readonly id: string;
   /** Why it would be refused; empty when it would be taken. */
   readonly problems: readonly string[];
+  /** What cannot be judged here: for that a file or a variable would have to be read, or a secret sent. */
+  readonly unjudged: readonly string[];
   /** What differs from the document in force by meaning, a line each. */
   readonly changes: readonly string[];
   /** Null with problems that leave no document to send requests through. */

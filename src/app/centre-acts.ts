@@ -5,11 +5,12 @@ import { proxyState } from '../centre/proxy-state.ts';
 import type { Version } from '../centre/version.ts';
 import { diffLines } from '../config/diff-text.ts';
 import type { Environment } from '../config/environment.ts';
-import { catalogs } from './catalogs.ts';
 import type { CentreFollower } from './centre-follower.ts';
 import type { ControlPlane } from './control-plane.ts';
-import { readDocument } from './document.ts';
-import { judgePush } from './judge-push.ts';
+import type { DocumentOptions } from './document.ts';
+import { refuseSecrets } from './judge-push.ts';
+import { type JudgedDocument, readToJudge } from './judged-document.ts';
+import { tryBuild } from './try-build.ts';
 
 /** The acts of `evenkeel config`, done by a proxy that follows the centre: what is pushed is judged against what this proxy knows, too. */
 export class ProxyCentreActs implements CentreActs {
@@ -82,18 +83,25 @@ export class ProxyCentreActs implements CentreActs {
   }
 
   async #judge(document: string, name: string): Promise<void> {
-    const loaded = judgePush(document, name, this.#environment);
+    refuseSecrets(document, name);
+    const { loaded, problems: wrong } = this.#readToJudge(document, name);
+    if (wrong.length > 0) throw new ConfigError(wrong);
+    if (loaded !== null) tryBuild(loaded);
     const { problems } = await this.#plane.judge(document, null);
-    if (problems.length > 0) throw new ConfigError(problems.map((message) => loaded.problemAt([], message)));
+    const place = { file: name, line: 1, column: 1, path: '' };
+    if (problems.length > 0) throw new ConfigError(problems.map((message) => ({ ...place, message })));
   }
 
-  #read({ document, number }: Version) {
-    try {
-      return readDocument(document, `version ${number}`, this.#environment, catalogs).document;
-    } catch (error) {
-      const why = (error as Error).message;
-      throw new OperationError('bad-version', `version ${number} cannot be read here: ${why}`, { cause: error });
-    }
+  #read({ document, number }: Version): DocumentOptions {
+    const { loaded, problems, unjudged } = this.#readToJudge(document, `version ${number}`);
+    if (loaded !== null) return loaded.document;
+    const { message } = new ConfigError([...problems, ...unjudged]);
+    throw new OperationError('bad-version', `version ${number} cannot be read here: ${message}`);
+  }
+
+  /** Whoever asks learns nothing of this process that the admin API does not show. */
+  #readToJudge(document: string, name: string): JudgedDocument {
+    return readToJudge(document, name, this.#environment, this.#plane.document.variables);
   }
 }
 

@@ -10,6 +10,7 @@ import { ProxyCentreActs } from './centre-acts.ts';
 import { CentreFollower } from './centre-follower.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { type LoadedDocument, readDocument, withFiles } from './document.ts';
+import { readToJudge } from './judged-document.ts';
 import type { DocumentSource, Following, RunOptions } from './run.ts';
 import { TrafficTally } from './traffic-tally.ts';
 
@@ -41,7 +42,7 @@ export async function centreSource({ file, environment, name, state }: RunOption
   });
   return {
     reread,
-    read: async (text) => withFiles(readDocument(text, 'the document', environment, catalogs)),
+    read: (text, variables) => readToJudge(text, 'the document', environment, variables),
     follow: (plane, log) => {
       for (const warning of warnings) log.warn({}, warning);
       plane.centre = new ProxyCentreActs(centre, follower, plane, environment);

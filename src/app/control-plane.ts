@@ -30,7 +30,7 @@ import { type DocumentOptions, isSameDocument, type LoadedDocument } from './doc
 import { explain } from './explain.ts';
 import { PATIENCE_MS } from './hand-over.ts';
 import { HealthFile } from './health-file.ts';
-import { judgeLive } from './judge-live.ts';
+import { type JudgeParts, judgeLive } from './judge-live.ts';
 import { LentServers } from './lent-servers.ts';
 import { ListenerSet } from './listener-set.ts';
 import { MemoryLimit } from './memory-limit.ts';
@@ -63,8 +63,8 @@ export interface ControlPlaneOptions {
   readonly document: LoadedDocument;
   /** Reads the document again, for a reload. Throws a ConfigError. */
   readonly reread: () => Promise<LoadedDocument>;
-  /** Reads a document that is only judged. Throws a ConfigError. */
-  readonly read: (text: string) => Promise<LoadedDocument>;
+  /** Reads a document that is only judged. */
+  readonly read: JudgeParts['read'];
   readonly log: Logger;
   /** Level and format of `log`, after a reload; without it they stay. */
   readonly configureLog?: (log: DocumentOptions['log']) => Promise<void>;
@@ -467,10 +467,10 @@ export class ControlPlane implements Control {
     return this.#wasReady ? null : 'this process is not ready yet';
   }
 
-  /** Judges a document as a reload would, and tells what it would change. Opens what it can and takes it back; nothing takes effect. */
+  /** Judges a document as a reload would, and tells what it would change. Binds what it can and takes it back; nothing takes effect. */
   judge(text: string, against: string | null): Promise<Judgement> {
     const parts = { ...this.#parts, read: this.#options.read, samples: () => this.#requests.samples };
-    return this.#turns.take(() => judgeLive(text, against, this.#document.document, parts));
+    return this.#turns.take(() => judgeLive(text, against, this.#document, parts));
   }
 
   /** One after the other, each when its predecessor's sockets have been taken over. Ends at the first that cannot be restarted now. */

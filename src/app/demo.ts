@@ -11,7 +11,8 @@ import { RegistryServer } from '../discovery/embedded/server.ts';
 import { createLog } from '../telemetry/log.ts';
 import { catalogs } from './catalogs.ts';
 import { ControlPlane } from './control-plane.ts';
-import { readDocument } from './document.ts';
+import { type LoadedDocument, readDocument } from './document.ts';
+import { type JudgedDocument, readToJudge } from './judged-document.ts';
 import { serve } from './run.ts';
 
 /** Mean service times of the sample endpoints in ms; the last is the one that traffic should move away from. */
@@ -32,8 +33,7 @@ const LEAVE_MS = 2000;
 export async function runDemo(version = 'demo'): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'evenkeel-demo-'));
   const ports = { proxy: await freePort(8080), admin: await freePort(9900), registry: await freePort(8501) };
-  const read = async (text: string) => readDocument(text, 'demo', process.env, catalogs);
-  const reread = () => read(documentText(ports, directory));
+  const reread = async () => readDocument(documentText(ports, directory), 'demo', process.env, catalogs);
   const { log, flushSync } = await createLog({ level: 'warn', format: 'pretty' });
   const registry = new RegistryServer(
     { bind: `127.0.0.1:${ports.registry}`, data: join(directory, 'registry') },
@@ -42,7 +42,7 @@ export async function runDemo(version = 'demo'): Promise<number> {
   await registry.start();
   // Registered before the proxy asks, so that its very first request is served.
   const children = await Promise.all(ENDPOINTS.map(([name, meanMs]) => startEndpoint(name, meanMs, ports.registry)));
-  const plane = new ControlPlane({ document: await reread(), reread, read, log, version });
+  const plane = new ControlPlane({ document: await reread(), reread, read: judgeDemo, log, version });
   const load = new OwnLoad(`http://127.0.0.1:${ports.proxy}`);
   const status = await serve(plane, log, () => {
     load.start();
@@ -54,6 +54,10 @@ export async function runDemo(version = 'demo'): Promise<number> {
   await rm(directory, { recursive: true, force: true });
   flushSync();
   return status;
+}
+
+function judgeDemo(text: string, variables: LoadedDocument['variables']): JudgedDocument {
+  return readToJudge(text, 'the document', process.env, variables);
 }
 
 function documentText(ports: { proxy: number; admin: number; registry: number }, directory: string): string {

@@ -7,10 +7,10 @@ import type { Catalog, KindSettings } from '../base/catalog.ts';
 import { ConfigError, type ConfigProblem } from '../base/errors.ts';
 import { shown } from '../base/literals.ts';
 import type { DocumentTree } from '../config/document-tree.ts';
-import { type Environment, substituteEnvironment } from '../config/environment.ts';
+import { type Environment, type Reference, referencesIn, substituteEnvironment } from '../config/environment.ts';
 import { loadSource, parseSource, plainData } from '../config/load.ts';
 import { masked } from '../config/mask.ts';
-import type { Path } from '../config/path.ts';
+import { type Path, valueAt } from '../config/path.ts';
 import { type JsonSchema, jsonSchemaOf } from '../config/schema-json.ts';
 import { inFileOrder, validate } from '../config/validate.ts';
 import type { EjectionOptions } from '../health/ejection-options.ts';
@@ -53,6 +53,9 @@ export interface LoadedDocument {
   readonly file: string;
   /** The configuration's version: the first 12 hex digits of the SHA-256 of its text, as `sha256sum FILE` begins. */
   readonly version: string;
+  readonly text: string;
+  /** The variables it names, and whether `masked` shows their values wherever they stand. */
+  readonly variables: ReadonlyMap<string, boolean>;
   /** As written, variables replaced, secrets `***`: what the admin API shows. */
   readonly masked: unknown;
   /** Gives a problem that is found later (a part that cannot be built) its place in the file. */
@@ -149,17 +152,19 @@ export function isSameDocument(one: LoadedDocument, other: LoadedDocument): bool
 
 interface ReadTree {
   readonly data: unknown;
+  readonly references: readonly Reference[];
   readonly variables: readonly ConfigProblem[];
 }
 
 function readTree(tree: DocumentTree, environment: Environment): ReadTree {
+  const references = tree.text.includes('${') ? referencesIn(plainData(tree)) : [];
   const variables = substituteEnvironment(tree, environment);
-  return { variables, data: sectionsOf(plainData(tree)) };
+  return { variables, references, data: sectionsOf(plainData(tree)) };
 }
 
 function judge(
   tree: DocumentTree,
-  { data, variables }: ReadTree,
+  { data, variables, references }: ReadTree,
   partProblems: readonly ConfigProblem[],
   catalogs: Catalogs,
   leastListeners: number,
@@ -176,7 +181,25 @@ function judge(
   if (value === null || all.length > 0) throw new ConfigError(inFileOrder(all));
   const version = createHash('sha256').update(tree.text).digest('hex').slice(0, 12);
   const problemAt = (path: Path, message: string) => tree.problem(path, message);
-  return { document: value, file: tree.file, version, masked: masked(data, tree), problemAt };
+  return {
+    document: value,
+    file: tree.file,
+    version,
+    text: tree.text,
+    variables: shownVariables(references, data, tree),
+    masked: masked(data, tree),
+    problemAt,
+  };
+}
+
+function shownVariables(references: readonly Reference[], data: unknown, tree: DocumentTree): Map<string, boolean> {
+  const variables = new Map<string, boolean>();
+  for (const { path, name } of references) {
+    const value = valueAt(data, path);
+    const isShown = value !== undefined && masked(value, tree, path) === value;
+    variables.set(name, isShown && variables.get(name) !== false);
+  }
+  return variables;
 }
 
 // `x-…` at the top is a place for anchors that are merged elsewhere; a section whose entries are all commented out is none.

@@ -13,10 +13,15 @@ const SECRET = `a secret stands here as text, and versions are kept for good; wr
  * because its versions are kept for good. `file` names it in messages. Throws a ConfigError with every problem.
  */
 export function judgePush(text: string, file: string, environment: Environment): LoadedDocument {
-  const tree = parseSource(text, file);
-  const secrets = literalSecrets(tree, plainData(tree)).map((path) => tree.problem(path, SECRET));
-  if (secrets.length > 0) throw new ConfigError(secrets);
+  refuseSecrets(text, file);
   const loaded = readDocument(text, file, environment, catalogs);
   tryBuild(loaded);
   return loaded;
+}
+
+/** Throws a ConfigError with every secret that stands in a text as text. */
+export function refuseSecrets(text: string, file: string): void {
+  const tree = parseSource(text, file);
+  const secrets = literalSecrets(tree, plainData(tree)).map((path) => tree.problem(path, SECRET));
+  if (secrets.length > 0) throw new ConfigError(secrets);
 }

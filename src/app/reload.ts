@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { BoundSocket } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { OperationError } from '../base/errors.ts';
@@ -71,7 +72,10 @@ export async function putInForce(parts: ReloadParts, before: LoadedDocument, nex
   sayWhatWaits(parts.log, before.document, document);
 }
 
-/** Opens everything that a document would need to open, and takes it back. Rejects as `putInForce` would. */
+/**
+ * Binds every address that a document would need, and takes it back. Rejects as `putInForce` would. Opens no file: an access log would be made. An admin API
+ * that stands at another address for a moment answers nobody.
+ */
 export async function tryToPrepare(parts: ReloadParts, next: LoadedDocument): Promise<void> {
   const { document } = next;
   tryBuild(next);
@@ -80,8 +84,7 @@ export async function tryToPrepare(parts: ReloadParts, next: LoadedDocument): Pr
   const bound = await parts.listeners.reserve(document.listeners);
   try {
     prepared.push(new FreshSockets(parts, bound));
-    prepared.push(await parts.access.prepare(document.log.access));
-    prepared.push(await parts.admin.prepare(document.admin));
+    prepared.push(await parts.admin.prepare({ ...document.admin, token: randomUUID() }));
   } finally {
     for (const one of prepared) one.cancel();
     parts.listeners.release(bound);

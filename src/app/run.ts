@@ -9,8 +9,9 @@ import { createLog, type Logger } from '../telemetry/log.ts';
 import { catalogs } from './catalogs.ts';
 import { centreSource } from './centre-source.ts';
 import { ControlPlane } from './control-plane.ts';
-import { type LoadedDocument, loadDocument, readDocument, withFiles } from './document.ts';
+import { type LoadedDocument, loadDocument } from './document.ts';
 import { DocumentWatcher } from './document-watcher.ts';
+import { type JudgedDocument, readToJudge } from './judged-document.ts';
 import { PidFile } from './pid-file.ts';
 import { Predecessor } from './predecessor.ts';
 import { Supervisor } from './supervisor.ts';
@@ -37,8 +38,8 @@ const LAST_RESORT_MS = 2000;
 export interface DocumentSource {
   /** Reads what is to be in force now. Throws a ConfigError. */
   reread(): Promise<LoadedDocument>;
-  /** Reads another text in its place, to judge it. Throws a ConfigError. */
-  read(text: string): Promise<LoadedDocument>;
+  /** Reads another text in its place, only to judge it; `variables` are those of the document in force. Never throws. */
+  read(text: string, variables: LoadedDocument['variables']): JudgedDocument;
   /** Told of the running proxy; returns what ends the watching. */
   follow(plane: ControlPlane, log: Logger): Following;
 }
@@ -97,7 +98,7 @@ export async function runProxy(options: RunOptions): Promise<number> {
 function fileSource({ file, environment }: RunOptions): DocumentSource {
   return {
     reread: () => loadDocument(file, environment, catalogs),
-    read: async (text) => withFiles(readDocument(text, 'the document', environment, catalogs)),
+    read: (text, variables) => readToJudge(text, 'the document', environment, variables),
     follow: (plane) => watchDocument(plane, file),
   };
 }

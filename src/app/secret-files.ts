@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ConfigError, type ConfigProblem } from '../base/errors.ts';
+import { readCapped } from '../base/read-capped.ts';
 import type { Path } from '../config/path.ts';
 import { secretFile } from '../config/secret-text.ts';
 import { isSecretKey } from '../config/secrets.ts';
@@ -8,7 +8,7 @@ import type { LoadedDocument } from './document.ts';
 import { whyNot } from './tls-files.ts';
 
 /** A token or a password; a key of 16 KiB fits. */
-const MAX_CHARACTERS = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 
 /**
  * Puts the contents of files in place of `file:` references, in values whose keys say that they are secrets. A newline at the end is no part of a secret.
@@ -37,10 +37,10 @@ export async function withSecretFiles(loaded: LoadedDocument): Promise<LoadedDoc
   return { ...loaded, document };
 }
 
-async function readSecret(file: string): Promise<string> {
-  const text = (await readFile(file, 'utf8')).replace(/\r?\n$/, '');
+/** What a `file:` reference stands for. Rejects with Node's error, or one that says why it is no secret. */
+export async function readSecret(file: string): Promise<string> {
+  const text = (await readCapped(file, MAX_BYTES)).toString('utf8').replace(/\r?\n$/, '');
   if (text === '') throw new Error('it is empty');
-  if (text.length > MAX_CHARACTERS) throw new Error(`it is longer than the ${MAX_CHARACTERS} characters that are read`);
   return text;
 }
 

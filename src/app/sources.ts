@@ -25,8 +25,8 @@ export interface SourcesContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: RegistryContext['log'];
-  /** Directory of the last good sets. */
-  readonly stateDirectory: string;
+  /** Directory of the last good sets; null when none are kept. */
+  readonly stateDirectory: string | null;
   /** A pool's endpoints, numeric addresses only. */
   readonly onSet: (pool: string, set: readonly RegistryEndpoint[]) => void;
   readonly publish: (event: EvenkeelEvent) => void;

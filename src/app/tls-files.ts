@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ConfigError, type ConfigProblem } from '../base/errors.ts';
+import { readCapped } from '../base/read-capped.ts';
 import type { Path } from '../config/path.ts';
 import { secureContextOf } from '../endpoint/endpoint-tls.ts';
 import type { ListenerOptions, ListenerTls } from '../listener/options.ts';
@@ -107,11 +107,8 @@ class TlsReader {
 
   async #read(file: string, path: Path): Promise<string> {
     try {
-      await using handle = await open(file, 'r');
-      const buffer = Buffer.alloc(MAX_FILE_BYTES);
-      const { bytesRead } = await handle.read(buffer, 0, MAX_FILE_BYTES, 0);
-      if (bytesRead === MAX_FILE_BYTES) throw new Error(`it is longer than the ${MAX_FILE_BYTES} bytes that are read`);
-      if (bytesRead > 0) return buffer.toString('utf8', 0, bytesRead);
+      const bytes = await readCapped(file, MAX_FILE_BYTES);
+      if (bytes.length > 0) return bytes.toString('utf8');
       throw new Error('it is empty');
     } catch (error) {
       this.#report(path, `cannot read ${resolve(file)}: ${whyNot(error as NodeJS.ErrnoException)}`);

@@ -144,7 +144,7 @@ async function push(centre: ConfigCentre, flags: CentreFlags, file: string, term
   const text = before === null ? '' : diffText(before, after);
   const judged = flags.admin === undefined ? null : await askProxy(flags, { document }, terminal);
   if (judged !== null) {
-    terminal.out(replayText(judged.replay));
+    terminal.out(`${unjudgedText(judged)}${replayText(judged.replay)}`);
     const problems = judged.problems.map((problem) => `${problem}\n`).join('');
     if (problems !== '') terminal.error(problems);
     if (problems !== '' && flags.force !== true)
@@ -220,8 +220,13 @@ async function diff(
       : `${text}${diffSummary(diffDocuments(was, is))}\n`,
   );
   if (flags.admin === undefined) return;
-  const { problems, replay } = await askProxy(flags, { document: after.document, against: before.document }, terminal);
-  terminal.out(`${problems.map((problem) => `${problem}\n`).join('')}${replayText(replay)}`);
+  const judged = await askProxy(flags, { document: after.document, against: before.document }, terminal);
+  const problems = judged.problems.map((problem) => `${problem}\n`).join('');
+  terminal.out(`${problems}${unjudgedText(judged)}${replayText(judged.replay)}`);
+}
+
+function unjudgedText({ unjudged }: Judgement): string {
+  return unjudged.map((what) => `not judged: ${what}\n`).join('');
 }
 
 async function rollback(centre: ConfigCentre, flags: CentreFlags, wanted: string, terminal: Terminal): Promise<void> {

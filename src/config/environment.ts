@@ -1,12 +1,33 @@
 import { isMap, isPair, isScalar, isSeq, type Node, type Scalar, visit } from 'yaml';
 import type { ConfigProblem } from '../base/errors.ts';
 import type { DocumentTree } from './document-tree.ts';
+import type { Path } from './path.ts';
 
 /** Variables by name: `process.env`, or what a test says. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 // `$${` is a literal `${`; then NAME, optionally with `:-` and a default that holds no brace; then whatever is written wrongly.
 const REFERENCE = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}|\$\{[^}]*\}?/g;
+
+/** A variable that a document names at a place. */
+export interface Reference {
+  readonly path: Path;
+  readonly name: string;
+  /** Undefined when none is given. */
+  readonly fallback: string | undefined;
+}
+
+/** Every reference in plain data whose variables are not replaced yet. */
+export function referencesIn(data: unknown, path: Path = []): Reference[] {
+  if (typeof data === 'object' && data !== null)
+    return Object.entries(data).flatMap(([key, value]) =>
+      referencesIn(value, [...path, Array.isArray(data) ? Number(key) : key]),
+    );
+  if (typeof data !== 'string' || !data.includes('${')) return [];
+  return [...data.matchAll(REFERENCE)].flatMap(([, name, fallback]) =>
+    name === undefined ? [] : [{ path, name, fallback }],
+  );
+}
 
 /**
  * Replaces `${NAME}` and `${NAME:-default}` in every scalar value, after parsing: a value stays one scalar, whatever it holds, and

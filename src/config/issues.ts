@@ -35,6 +35,9 @@ const TYPES: Readonly<Record<string, string>> = {
   null: 'nothing',
 };
 
+/** A secret of fewer characters, its quotes included, is not looked for in a sentence. */
+const LEAST_QUOTED = 4;
+
 /** Turns zod's issues into sentences about the document: what was found, and what would be right. */
 export class IssueReader {
   readonly #data: unknown;
@@ -79,7 +82,7 @@ export class IssueReader {
   #message(issue: Issue, path: Path): string {
     const found = this.#found(path);
     if (issue.code === 'invalid_union') return this.#kind(issue, found, path);
-    if (!isStock(issue.message)) return issue.message;
+    if (!isStock(issue.message)) return this.#own(issue.message, path);
     switch (issue.code) {
       case 'invalid_type':
         return `${mismatch(issue.expected, found)}${quoteHint(issue.expected, valueAt(this.#data, path))}`;
@@ -97,6 +100,15 @@ export class IssueReader {
   #kind(issue: UnionIssue, found: string, path: Path): string {
     const options = (issue as { options?: readonly unknown[] }).options ?? [];
     return oneOf(found, valueAt(this.#data, path), options);
+  }
+
+  /** A part's own words quote the value as it is. */
+  #own(message: string, path: Path): string {
+    const value = valueAt(this.#data, path);
+    if (!isSecret(this.#tree, path, value)) return message;
+    const all = [JSON.stringify(value) ?? '', shown(value), `"${value}"`, String(value)];
+    const spellings = all.filter(({ length }) => length >= LEAST_QUOTED);
+    return spellings.reduce((text, spelling) => text.replaceAll(spelling, 'a secret value'), message);
   }
 
   #found(path: Path): string {
@@ -124,7 +136,7 @@ export class IssueReader {
     const words = wordsOf(branches);
     const own = branches.flat().find((issue) => issue.path.length === 0 && !isStock(issue.message));
     if (own !== undefined)
-      return own.message + (words.includes('off') && !own.message.includes('off') ? ', or off' : '');
+      return this.#own(own.message, path) + (words.includes('off') && !own.message.includes('off') ? ', or off' : '');
     const value = valueAt(this.#data, path);
     const types = branches.flat().flatMap((issue) => (issue.code === 'invalid_type' ? [issue.expected as string] : []));
     const onlyText = types.every((type) => ['object', 'record', 'array'].includes(type));

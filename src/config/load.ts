@@ -1,7 +1,7 @@
-import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { isAlias, LineCounter, parseDocument, visit, type YAMLError } from 'yaml';
 import { ConfigError, type ConfigProblem } from '../base/errors.ts';
+import { readCapped } from '../base/read-capped.ts';
 import { DocumentTree } from './document-tree.ts';
 
 /** A document of 10 000 endpoints, written one a line, takes about 1 MiB. */
@@ -17,7 +17,7 @@ export async function loadSource(file: string): Promise<DocumentTree> {
   const path = resolve(file);
   let bytes: Buffer;
   try {
-    bytes = await readCapped(path);
+    bytes = await readCapped(path, MAX_DOCUMENT_BYTES);
   } catch (error) {
     throw new ConfigError([{ file: path, line: 0, column: 0, path: '', message: unreadable(error) }]);
   }
@@ -29,19 +29,6 @@ export async function loadSource(file: string): Promise<DocumentTree> {
     throw new ConfigError([{ file: path, line: 0, column: 0, path: '', message }]);
   }
   return parseSource(text, path);
-}
-
-// Read in pieces up to the cap: the file may be a pipe or a device, whose size nobody knows beforehand.
-async function readCapped(path: string): Promise<Buffer> {
-  await using handle = await open(path, 'r');
-  const pieces: Buffer[] = [];
-  for (let total = 0; ; ) {
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(64 * 1024));
-    if (bytesRead === 0) return Buffer.concat(pieces);
-    pieces.push(buffer.subarray(0, bytesRead));
-    total += bytesRead;
-    if (total > MAX_DOCUMENT_BYTES) throw new Error(`it is longer than the ${MAX_DOCUMENT_BYTES} bytes that are read`);
-  }
 }
 
 function unreadable(error: unknown): string {

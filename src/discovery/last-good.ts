@@ -40,8 +40,8 @@ export interface SavedSet {
 }
 
 export interface LastGoodOptions {
-  /** Made when it is not there. Two processes may share it; the last writer wins. */
-  readonly directory: string;
+  /** Made when it is not there. Two processes may share it; the last writer wins. Null: nothing is kept. */
+  readonly directory: string | null;
   readonly clock: Clock;
   readonly log: RegistryContext['log'];
   /** Ms since 1970: ages have to outlive the process, so the monotonic clock does not do. */
@@ -85,6 +85,7 @@ export class LastGoodStore {
     const name = fileName(registry, service);
     const own = this.#entries.get(name);
     if (own !== undefined) return { endpoints: own.endpoints, ageMs: this.#options.clock.now() - own.savedMs };
+    if (this.#options.directory === null) return null;
     const path = join(this.#options.directory, name);
     let text: string;
     try {
@@ -102,8 +103,9 @@ export class LastGoodStore {
 
   /** Remembers a set that is known to be true now. Returns at once; writes at most once in `writeEveryMs`. */
   save(registry: string, service: ServiceRef, endpoints: readonly RegistryEndpoint[]): void {
-    if (this.#closed) return;
-    const entry = this.#entryOf(registry, service);
+    const { directory } = this.#options;
+    if (this.#closed || directory === null) return;
+    const entry = this.#entryOf(directory, registry, service);
     const now = this.#options.clock.now();
     entry.savedMs = now;
     if (entry.endpoints !== endpoints) {
@@ -132,11 +134,11 @@ export class LastGoodStore {
     await this.#writing;
   }
 
-  #entryOf(registry: string, service: ServiceRef): Entry {
+  #entryOf(directory: string, registry: string, service: ServiceRef): Entry {
     const name = fileName(registry, service);
     let entry = this.#entries.get(name);
     if (entry === undefined) {
-      const path = join(this.#options.directory, name);
+      const path = join(directory, name);
       const empty = {
         endpoints: [],
         fingerprint: '',

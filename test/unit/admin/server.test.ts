@@ -61,7 +61,7 @@ class WorldControl implements Control {
   readonly centre = null;
 
   async judge() {
-    return { id: 'beef', problems: [], changes: [], replay: null };
+    return { id: 'beef', problems: [], unjudged: [], changes: [], replay: null };
   }
 
   async restartWorkers() {

@@ -145,6 +145,20 @@ describe('variables', () => {
     expect(problems(text)).toEqual([expect.stringContaining('3:11  listeners[0].bind  the environment has no VIP')]);
   });
 
+  it('that are secret are not quoted, whoever finds fault with them', () => {
+    const of = (text: string) => problems(text, { DB_PASSWORD: 'hunter2' });
+    const all = [
+      ...of(`runtime: { drain: "${$}{DB_PASSWORD}" }\n${listeners}${pools}`),
+      ...of(`log: { decisions: "${$}{DB_PASSWORD}" }\n${listeners}${pools}`),
+      ...of(
+        `${listeners}pools: { web: { endpoints: [{ address: "${$}{DB_PASSWORD}" }], panic: "${$}{DB_PASSWORD}" } }`,
+      ),
+    ];
+    expect(all).toHaveLength(4);
+    expect(all[0]).toContain('runtime.drain  a secret value is not a duration; write it as 250ms');
+    expect(all.join('\n')).not.toContain('hunter2');
+  });
+
   it('are judged like written values', () => {
     expect(problems(`runtime:\n  workers: ${$}{W}\n${listeners}${pools}`, { W: 'many' })).toEqual([
       '2:12  runtime.workers  found "many"; write auto or a number',

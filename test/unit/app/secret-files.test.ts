@@ -28,5 +28,8 @@ describe('a secret that stands in a file', () => {
     );
     await place.write('none', '\n');
     await expect(loadDocument(file, {}, catalogs)).rejects.toThrow(/it is empty/);
+    // Read no further than a secret can be long.
+    await place.write('doc.yaml', document('file:/dev/zero'));
+    await expect(loadDocument(file, {}, catalogs)).rejects.toThrow(/it is longer than the 65536 bytes/);
   });
 });
