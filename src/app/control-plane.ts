@@ -31,6 +31,7 @@ import { explain } from './explain.ts';
 import { PATIENCE_MS } from './hand-over.ts';
 import { HealthFile } from './health-file.ts';
 import { type JudgeParts, judgeLive } from './judge-live.ts';
+import { lastResort } from './last-resort.ts';
 import { LentServers } from './lent-servers.ts';
 import { ListenerSet } from './listener-set.ts';
 import { MemoryLimit } from './memory-limit.ts';
@@ -58,6 +59,8 @@ const HAND_OVER_MS = 2000;
 const CUT_MS = 500;
 /** What was answered by the admin API as a successor took over has reached its client by then. */
 const FAREWELL_MS = 1000;
+/** Until a line of the log is out. */
+const LAST_WORDS_MS = 250;
 
 export interface ControlPlaneOptions {
   readonly document: LoadedDocument;
@@ -211,6 +214,13 @@ export class ControlPlane implements Control {
       onUp: (row, withSockets) => this.#equip(row, withSockets),
       onMessage: (row, message) => this.#mail.take(row, message),
       onGone: (thread, reason, retired) => this.#onThreadGone(thread, reason, retired),
+      onStuck: (worker) => {
+        this.#log.fatal(
+          { worker },
+          'a worker hangs and cannot be ended: this process ends, or a part of its clients would wait for ever',
+        );
+        lastResort(LAST_WORDS_MS);
+      },
       onStalled: (worker, forMs) => this.events.publish({ type: 'worker-stalled', worker, forMs }),
       onRows: (used) => this.#useRows(used),
       onFrozen: (frozen) => this.#pools.freeze(frozen),

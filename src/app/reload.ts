@@ -42,7 +42,10 @@ export function workerCount({ workers }: DocumentOptions['runtime']): number {
   return workers === 'auto' ? availableParallelism() : workers;
 }
 
-/** Puts another document in force: opens everything new that can fail, then swaps. One at a time; when it rejects, everything is as it was. */
+/**
+ * Puts another document in force: opens everything new that can fail, then swaps. One at a time; when it rejects, everything is as it was. What fails after the
+ * swap (a fresh worker that dies) is logged: the document is in force.
+ */
 export async function putInForce(parts: ReloadParts, before: LoadedDocument, next: LoadedDocument): Promise<void> {
   const { document } = next;
   tryBuild(next);
@@ -55,7 +58,7 @@ export async function putInForce(parts: ReloadParts, before: LoadedDocument, nex
     prepared.push(await parts.access.prepare(document.log.access));
     prepared.push(await parts.admin.prepare(document.admin));
     await addPools(parts, document);
-    // Nothing below fails.
+    // Nothing below fails: it is all there.
     for (const one of prepared) one.commit();
     parts.adopt(next);
     swap(parts, document, sockets);
@@ -66,8 +69,10 @@ export async function putInForce(parts: ReloadParts, before: LoadedDocument, nex
     parts.registrations.configure(before.document.listeners);
     throw error;
   }
-  await parts.configureLog(document.log);
-  await parts.workers.resize(workerCount(document.runtime));
+  const fail = (error: Error) =>
+    parts.log.error({ error: error.message }, 'the document is in force, but not all of it');
+  await parts.configureLog(document.log).catch(fail);
+  await parts.workers.resize(workerCount(document.runtime)).catch(fail);
   parts.registrations.configure(document.listeners);
   sayWhatWaits(parts.log, before.document, document);
 }
@@ -113,9 +118,14 @@ function swap(
 }
 
 function checkWorkers({ workers }: ReloadParts, count: number): void {
-  if (count === workers.count || count <= workers.maxCount) return;
-  const message = `runtime.workers: ${count} is more than this process has room for (${workers.maxCount}); restart it to have more`;
-  throw new OperationError('workers', message);
+  if (count <= workers.count) return;
+  if (count > workers.maxCount) {
+    const message = `runtime.workers: ${count} is more than this process has room for (${workers.maxCount}); restart it to have more`;
+    throw new OperationError('workers', message);
+  }
+  if (count - workers.count <= workers.freeRows) return;
+  const message = `runtime.workers: ${count} is more than there is room for until earlier workers have finished their connections`;
+  throw new OperationError('workers', message, { retryable: true });
 }
 
 /** Said, so that nobody waits for it. */

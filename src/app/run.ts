@@ -12,6 +12,7 @@ import { ControlPlane } from './control-plane.ts';
 import { type LoadedDocument, loadDocument } from './document.ts';
 import { DocumentWatcher } from './document-watcher.ts';
 import { type JudgedDocument, readToJudge } from './judged-document.ts';
+import { lastResort } from './last-resort.ts';
 import { PidFile } from './pid-file.ts';
 import { Predecessor } from './predecessor.ts';
 import { Supervisor } from './supervisor.ts';
@@ -220,11 +221,6 @@ function listenToSignals(plane: ControlPlane, log: Logger, end: (signal: string)
       if (process.connected) process.disconnect?.();
     },
   };
-}
-
-/** terminate() and exit() can hang in a long native call; this cannot. */
-function lastResort(afterMs: number): void {
-  setTimeout(() => process.kill(process.pid, 'SIGKILL'), afterMs).unref();
 }
 
 /** The program as it lies on disk now, called as this process was. Its output goes where ours does. */

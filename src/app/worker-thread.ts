@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import type { Clock } from '../base/clock.ts';
 import { OperationError } from '../base/errors.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.ts';
+import type { Watched } from './worker-watch.ts';
 
 /** V8 heap of one worker; buffers are outside it. */
 const MAX_OLD_GENERATION_MB = 1024;
@@ -16,10 +17,10 @@ export interface WorkerThreadContext {
 }
 
 /** A thread of the data plane as main sees it: a worker's number, which a successor keeps, and a row in shared memory, which is its own. */
-export class WorkerThread {
+export class WorkerThread implements Watched {
   readonly worker: number;
   readonly row: number;
-  /** Of this worker, up to this thread. */
+  /** Times this worker died or hung, up to this thread. */
   readonly restarts: number;
   /** Lives of this worker that ended soon after they began, up to this thread. */
   readonly shortLives: number;
@@ -27,7 +28,9 @@ export class WorkerThread {
   /** Resolves when it has its configuration; rejects with an OperationError when it ends before. */
   readonly up: Promise<void>;
   state: ThreadState = 'starting';
-  stallTold = false;
+  beatMs = 0;
+  quietMs = 0;
+  silence: Watched['silence'] = 'none';
   readonly #thread: Worker;
 
   constructor(

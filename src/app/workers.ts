@@ -6,13 +6,8 @@ import type { LiveWorker } from '../telemetry/live-state.ts';
 import { Heartbeats } from './heartbeats.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { newThread, WorkerThread } from './worker-thread.ts';
+import { type Watched, WorkerWatch } from './worker-watch.ts';
 
-/** No beat for this long: said aloud, ejection is frozen. */
-const STALL_MS = 1000;
-/** A loop that came so late within the last second makes all endpoints look slow: what is judged over time holds still. */
-const LATE_MS = 500;
-/** No beat for this long: the worker is ended and replaced. */
-const HANG_MS = 10_000;
 /** A worker that dies again and again before it has lived this long is replaced only after a pause that grows: a start takes some 100 ms of a core. */
 const SHORT_LIFE_MS = 1000;
 const MAX_PAUSE_MS = 5000;
@@ -20,6 +15,13 @@ const MAX_PAUSE_MS = 5000;
 const MAX_PAUSE_ALONE_MS = 250;
 /** A spare that ends before it was needed is replaced after so long: what ended it may end the next one too. */
 const SPARE_PAUSE_MS = 1000;
+
+/** Of a worker, up to a thread of it: how often it died, and how often soon after it began. */
+interface Lives {
+  readonly restarts: number;
+  readonly shortLives: number;
+}
+const FRESH: Lives = { restarts: 0, shortLives: 0 };
 
 /** Predecessors that may still have connections to finish while their successors serve. */
 const MIN_PREDECESSORS = 8;
@@ -58,6 +60,8 @@ export interface WorkersContext {
   /** Rows from `used` on belong to nobody now. */
   readonly onRows: (used: number) => void;
   readonly onStalled: (worker: number, forMs: number) => void;
+  /** It hangs and cannot be ended: its listening sockets keep their share of the clients, and nobody answers those. */
+  readonly onStuck: (worker: number) => void;
   /** Whether detectors of failing endpoints must hold still: a stall of ours makes all endpoints look slow. */
   readonly onFrozen: (frozen: boolean) => void;
 }
@@ -68,8 +72,6 @@ export interface WorkersContext {
  */
 export class Workers {
   readonly heartbeats: Heartbeats;
-  /** A loop came late within the last second, as of the last `watch`. */
-  isLate = false;
   readonly #context: WorkersContext;
   /** By worker: who accepts its connections; null between a death and the replacement. */
   readonly #serving: (WorkerThread | null)[];
@@ -78,12 +80,15 @@ export class Workers {
   /** A thread with its modules loaded and nothing else: steps in at once where a worker dies. */
   #spare: Worker | null = null;
   #ending = false;
-  #frozen = false;
+  /** Hands its sockets over now. */
+  #leaving: WorkerThread | null = null;
+  readonly #watch: WorkerWatch;
   #onTookOver: (row: number) => void = () => {};
 
   constructor(context: WorkersContext) {
     this.#context = context;
     this.heartbeats = new Heartbeats(context.rows);
+    this.#watch = new WorkerWatch(this.heartbeats, { ...context, onStuck: (thread) => this.#onStuck(thread) });
     this.#serving = new Array(context.count).fill(null);
     this.#threads = new Array(context.rows).fill(null);
   }
@@ -96,6 +101,11 @@ export class Workers {
 
   get count(): number {
     return this.#serving.length;
+  }
+
+  /** A loop came late within the last second, as of the last `watch`. */
+  get isLate(): boolean {
+    return this.#watch.isLate;
   }
 
   /** Rows of the threads that live, those that retire included. */
@@ -151,29 +161,13 @@ export class Workers {
 
   /** Called about every 100 ms. */
   watch(): void {
-    const nowMs = this.#context.clock.now();
-    let anyStalled = false;
-    this.isLate = false;
-    for (const thread of this.#threads) if (thread !== null && this.#isStalled(thread, nowMs)) anyStalled = true;
-    if (anyStalled !== this.#frozen) this.#context.onFrozen(anyStalled);
-    this.#frozen = anyStalled;
+    this.#watch.look(this.#threads);
   }
 
-  #isStalled(thread: WorkerThread, nowMs: number): boolean {
-    const lastMs = this.heartbeats.lastBeatMs(thread.row);
-    if (lastMs === 0) return false;
-    const quietMs = nowMs - lastMs;
-    if (quietMs < STALL_MS) {
-      if (this.heartbeats.lagMs(thread.row) > LATE_MS) this.isLate = true;
-      if (thread.state === 'stalled') thread.state = 'up';
-      thread.stallTold = false;
-      return false;
-    }
-    if (thread.state === 'up') thread.state = 'stalled';
-    if (!thread.stallTold) this.#context.onStalled(thread.worker, quietMs);
-    thread.stallTold = true;
-    if (quietMs >= HANG_MS) void thread.terminate();
-    return true;
+  /** One that does not accept, or that ends with the process, may stay. */
+  #onStuck({ worker, row }: Watched): void {
+    const isNeeded = this.#leaving?.row === row || this.#serving[worker]?.row === row;
+    if (isNeeded && !this.#ending) this.#context.onStuck(worker);
   }
 
   /**
@@ -188,7 +182,7 @@ export class Workers {
     if (old?.state === 'starting') await old.up;
     if (old == null || old.state !== 'up')
       throw new OperationError('worker', `worker ${worker} is ${old?.state ?? 'being replaced'}`, { retryable: true });
-    const next = this.#launch(worker, { restarts: old.restarts + 1, shortLives: 0 }, false);
+    const next = this.#launch(worker, { restarts: old.restarts, shortLives: 0 }, false);
     await next.up;
     // It died meanwhile, and has been replaced the usual way.
     if (this.#serving[worker] !== old) return this.#discard(next);
@@ -196,11 +190,19 @@ export class Workers {
     await this.#handOver(old, next);
   }
 
-  /** Brings the number of workers to `count`. Where there are fewer, the sockets of those that leave go to those that stay. */
+  /**
+   * Brings the number of workers to `count`. Where there are fewer, the sockets of those that leave go to those that stay. Rejects with an OperationError when a
+   * new one could not start; it is tried again then, as after a death.
+   */
   async resize(count: number): Promise<void> {
+    let failure: unknown = null;
     while (this.#serving.length < count) {
       const worker = this.#serving.push(null) - 1;
-      await this.#spawn(worker).up;
+      if (this.freeRows === 0) this.#spawnLater(worker, FRESH, MAX_PAUSE_MS);
+      else
+        await this.#spawn(worker).up.catch((error: unknown) => {
+          failure = error;
+        });
     }
     while (this.#serving.length > count) {
       const worker = this.#serving.length - 1;
@@ -211,11 +213,17 @@ export class Workers {
       if (heir == null) this.#retire(old);
       else await this.#handOver(old, heir);
     }
+    if (failure !== null) throw failure;
   }
 
   /** How many workers there is room for. */
   get maxCount(): number {
     return this.#context.maxCount;
+  }
+
+  /** How many threads more may live now, beside those that still have connections to finish. */
+  get freeRows(): number {
+    return this.#threads.reduce((sum, thread, row) => (thread === null && row > 0 ? sum + 1 : sum), 0);
   }
 
   /** From now on a worker that ends is not replaced. */
@@ -244,7 +252,9 @@ export class Workers {
     next.post({ kind: 'take-over', port: port2 });
     old.post({ kind: 'hand-over', port: port1 });
     old.state = 'retiring';
+    this.#leaving = old;
     await promise;
+    this.#leaving = null;
   }
 
   #retire(thread: WorkerThread): void {
@@ -271,16 +281,28 @@ export class Workers {
     spare.once('error', again);
   }
 
-  #spawn(worker: number, lives = { restarts: 0, shortLives: 0 }): WorkerThread {
+  #spawn(worker: number, lives: Lives = FRESH): WorkerThread {
     const thread = this.#launch(worker, lives, true, (launched) => {
       this.#serving[worker] = launched;
     });
     return thread;
   }
 
+  /** In a place that is empty, unless it is taken or not wanted any more by then. */
+  #spawnLater(worker: number, lives: Lives, pauseMs: number): void {
+    const spawn = () => {
+      const isWanted = !this.#ending && worker < this.#serving.length && this.#serving[worker] === null;
+      if (!isWanted) return;
+      if (this.freeRows === 0) setTimeout(spawn, MAX_PAUSE_MS);
+      else this.#spawn(worker, lives);
+    };
+    if (pauseMs === 0) spawn();
+    else setTimeout(spawn, pauseMs);
+  }
+
   #launch(
     worker: number,
-    lives: { readonly restarts: number; readonly shortLives: number },
+    lives: Lives,
     withSockets: boolean,
     isIn: (thread: WorkerThread) => void = () => {},
   ): WorkerThread {
@@ -344,13 +366,6 @@ export class Workers {
     // The first death is answered at once; a worker that dies at every start must not take the whole machine.
     const maxMs = this.acceptElsewhere(-1) ? MAX_PAUSE_MS : MAX_PAUSE_ALONE_MS;
     const pauseMs = shortLives < 2 ? 0 : Math.min(maxMs, 100 * 2 ** shortLives);
-    const again = () => {
-      const isWanted = !this.#ending && worker < this.#serving.length && this.#serving[worker] === null;
-      if (!isWanted) return;
-      if (this.#threads.indexOf(null, 1) < 0) setTimeout(again, MAX_PAUSE_MS);
-      else this.#spawn(worker, { restarts: restarts + 1, shortLives });
-    };
-    if (pauseMs === 0) again();
-    else setTimeout(again, pauseMs);
+    this.#spawnLater(worker, { restarts: restarts + 1, shortLives }, pauseMs);
   }
 }

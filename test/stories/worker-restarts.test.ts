@@ -13,7 +13,8 @@ describe('workers are restarted and nothing is lost', () => {
   const document = (runtime: object) => ({
     runtime: { workers: 2, ...runtime },
     listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'web' }],
-    pools: { web: { endpoints: [{ address: origin.address }] } },
+    // Requests that are held are held until they are released.
+    pools: { web: { endpoints: [{ address: origin.address }], timeouts: { response: 'off', request: 'off' } } },
   });
   const restart = () => proxy.api('/api/v1/workers/restart', { method: 'POST' });
 
@@ -45,6 +46,8 @@ describe('workers are restarted and nothing is lost', () => {
     expect(kept.refused).toBe(0);
     expect(proxy.events('worker-died')).toEqual([]);
     expect(await proxy.metric('evenkeel_connections_active')).toBe(0);
+    // Asked for: none of them died.
+    expect(await proxy.metric('evenkeel_worker_restarts_total')).toBe(0);
   });
 
   it('while an exchange is under way, which ends on its old thread', async () => {
@@ -79,6 +82,33 @@ describe('workers are restarted and nothing is lost', () => {
     origin.handler = (_, reply) => void reply.send(200, 'ok');
     expect((await ask(proxy.port(), 'GET', '/')).status).toBe(200);
     for (const client of clients) client.socket.destroy();
+  });
+
+  it('and a reload that wants more threads than there is room for beside them is refused before anything changes', async () => {
+    await proxy.stop();
+    proxy = await startProxy(document({ workers: 1 }));
+    origin.handler = () => {};
+    const clients: RawClient[] = [];
+    for (let isRefused = false; !isRefused; ) {
+      const client = await rawClient(proxy.port());
+      client.write(request('GET', '/'));
+      clients.push(client);
+      await eventually(() => origin.requests.length === clients.length);
+      isRefused = await restart().then(
+        () => false,
+        () => true,
+      );
+    }
+    const before = await proxy.api('/api/v1/config');
+    await proxy.write(document({ workers: 2 }));
+    expect(await proxy.reload()).toBe('reload-refused');
+    expect(proxy.events('reload-refused')[0].problems).toEqual([expect.stringMatching(/^runtime\.workers: 2 is more/)]);
+    expect((await proxy.api('/api/v1/config')).document).toEqual(before.document);
+    for (const client of clients) client.socket.destroy();
+    await eventually(() => proxy.events('worker-retired').length === clients.length - 1, { timeoutMs: 15_000 });
+    expect(await proxy.reload()).toBe('reloaded');
+    expect((await restart()).restarted).toEqual([0, 1]);
+    expect((await proxy.api('/api/v1/status')).workers).toMatchObject([{ restarts: 0 }, { restarts: 0 }]);
   });
 
   it('when a worker has grown past the limit of its memory', async () => {

@@ -1,0 +1,4 @@
+/** terminate() and exit() can hang in a long native call; this cannot. Whoever calls it has said why. */
+export function lastResort(afterMs: number): void {
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), afterMs).unref();
+}
