@@ -60,6 +60,8 @@ interface EndpointTrack {
 }
 
 interface PoolTrack {
+  /** What its routes have gained since it was first sampled, whichever came, went or came back meanwhile. */
+  readonly gained: Float64Array;
   readonly window: WindowedCounters;
   readonly rates: SampleRing;
   readonly errors: SampleRing;
@@ -93,7 +95,8 @@ export class RecentTraffic {
   /** Times of the samples in the window, and of the one before it. */
   readonly #times = new SampleRing(WINDOW_SECONDS + 1);
   readonly #endpointValues = new Float64Array(ENDPOINT_WIDTH);
-  readonly #poolValues = new Float64Array(POOL_WIDTH);
+  /** What the cells of a route held when they were sampled last; one that left may come back with them. */
+  readonly #routes = new WeakMap<RouteCells, Float64Array>();
   #sample = 0;
   #timer: NodeJS.Timeout | null = null;
   #isSampling = false;
@@ -196,8 +199,8 @@ export class RecentTraffic {
     const track = this.#pools.get(pool.name) ?? newPoolTrack();
     this.#pools.set(pool.name, track);
     track.seenAt = this.#sample;
-    readRoutes(routes, this.#poolValues);
-    track.window.advance(this.#poolValues);
+    for (const cells of routes) this.#sampleRoute(cells, track.gained);
+    track.window.advance(track.gained);
     track.rates.push(track.window.latest(POOL_REQUESTS) / seconds);
     track.errors.push(track.window.latest(POOL_ERRORS) / seconds);
     track.p50.push(fineQuantile(track.window.sums, 0.5));
@@ -209,6 +212,13 @@ export class RecentTraffic {
     }
     track.attempts = attempts;
     yield;
+  }
+
+  #sampleRoute(cells: RouteCells, gained: Float64Array): void {
+    const values = readRoute(cells);
+    const last = this.#routes.get(cells);
+    for (let i = 0; i < POOL_WIDTH; i++) gained[i] += values[i] - (last?.[i] ?? 0);
+    this.#routes.set(cells, values);
   }
 
   /** Returns the endpoint's attempts within the window. */
@@ -238,6 +248,7 @@ function newEndpointTrack(id: string, pool: string): EndpointTrack {
 
 function newPoolTrack(): PoolTrack {
   return {
+    gained: new Float64Array(POOL_WIDTH),
     window: new WindowedCounters(POOL_WIDTH, WINDOW_SECONDS),
     rates: new SampleRing(HISTORY_SECONDS),
     errors: new SampleRing(HISTORY_SECONDS),
@@ -258,20 +269,15 @@ function cellsByPool(state: LiveState): Map<string, RouteCells[]> {
   return cells;
 }
 
-function readRoutes(routes: readonly RouteCells[], values: Float64Array): void {
-  values.fill(0);
-  for (const cells of routes) {
-    for (let i = 0; i < FINE_BUCKETS; i++) {
-      const count = cells.fineBucket(i);
-      values[i] += count;
-      values[POOL_REQUESTS] += count;
-    }
-    for (const status of SERVER_ERRORS) {
-      for (let method = 0; method < METHOD_LABELS.length; method++) {
-        values[POOL_ERRORS] += cells.requests(method, status);
-      }
-    }
+function readRoute(cells: RouteCells): Float64Array {
+  const values = new Float64Array(POOL_WIDTH);
+  for (let i = 0; i < FINE_BUCKETS; i++) {
+    values[i] = cells.fineBucket(i);
+    values[POOL_REQUESTS] += values[i];
   }
+  for (const status of SERVER_ERRORS)
+    for (let method = 0; method < METHOD_LABELS.length; method++) values[POOL_ERRORS] += cells.requests(method, status);
+  return values;
 }
 
 function readEndpoint(endpoint: Endpoint, values: Float64Array): void {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { Down } from '../../../src/endpoint/down.ts';
 import { Outcome } from '../../../src/endpoint/outcome.ts';
+import { RouteCells } from '../../../src/routing/route-cells.ts';
 import { HISTORY_SECONDS, RecentTraffic } from '../../../src/telemetry/recent-traffic.ts';
 import { endpointSnapshot, listenerSnapshot, poolSummary } from '../../../src/telemetry/snapshot.ts';
-import { LiveWorld } from '../../helpers/live-world.ts';
+import { LiveWorld, ROWS } from '../../helpers/live-world.ts';
 
 function setUp() {
   const world = new LiveWorld();
@@ -42,6 +43,27 @@ describe('RecentTraffic', () => {
     recent.sample();
     second();
     expect(recent.endpoint(endpoint)).toMatchObject({ requestsPerSecond: 0, p99: null });
+  });
+
+  it("tells a pool's rates as they are when a route leaves it or comes back", () => {
+    const { world, recent, second } = setUp();
+    const [first] = world.state.routes;
+    const other = { ...first, route: 'other', cells: new RouteCells(ROWS) };
+    const answer = (count: number, { cells }: typeof first) => {
+      for (let i = 0; i < count; i++) cells.count(1, 0, i === 0 ? 503 : 200, 5);
+    };
+    world.state.routes = [first, other];
+    for (const route of world.state.routes) answer(10_000, route);
+    recent.sample();
+    // Left, with the counts of the other route; back, with its own; and another that nobody has seen.
+    for (const routes of [[first], [first, other], [other], [{ ...other, cells: new RouteCells(ROWS) }, first]]) {
+      world.state.routes = routes;
+      answer(10, routes[0]);
+      second();
+      expect(recent.pool('web')).toMatchObject({ lastSecond: 10 });
+    }
+    expect(recent.pool('web').requestsPerSecond).toBe(10);
+    expect(recent.pool('web').failuresPerSecond).toBe(1);
   });
 
   it('counts failures of attempts, but not clients that left', () => {
