@@ -1,14 +1,10 @@
 import { resolve } from 'node:path';
 import { ConfigError, type ConfigProblem } from '../base/errors.ts';
-import { readCapped } from '../base/read-capped.ts';
 import type { Path } from '../config/path.ts';
-import { secretFile } from '../config/secret-text.ts';
+import { readSecret, secretFile } from '../config/secret-text.ts';
 import { isSecretKey } from '../config/secrets.ts';
 import type { LoadedDocument } from './document.ts';
 import { whyNot } from './tls-files.ts';
-
-/** A token or a password; a key of 16 KiB fits. */
-const MAX_BYTES = 64 * 1024;
 
 /**
  * Puts the contents of files in place of `file:` references, in values whose keys say that they are secrets. A newline at the end is no part of a secret.
@@ -35,13 +31,6 @@ export async function withSecretFiles(loaded: LoadedDocument): Promise<LoadedDoc
   const document = (await read(loaded.document, [])) as LoadedDocument['document'];
   if (problems.length > 0) throw new ConfigError(problems);
   return { ...loaded, document };
-}
-
-/** What a `file:` reference stands for. Rejects with Node's error, or one that says why it is no secret. */
-export async function readSecret(file: string): Promise<string> {
-  const text = (await readCapped(file, MAX_BYTES)).toString('utf8').replace(/\r?\n$/, '');
-  if (text === '') throw new Error('it is empty');
-  return text;
 }
 
 /** The last key that is a name, not a place in a list. */

@@ -1,9 +1,12 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { adminOptions } from '../admin/options.ts';
 import { ConfigError, OperationError } from '../base/errors.ts';
 import { formatHostPort, parseHostPort } from '../base/literals.ts';
+import type { DocumentTree } from '../config/document-tree.ts';
 import { type Environment, substituteEnvironment } from '../config/environment.ts';
 import { loadSource, plainData } from '../config/load.ts';
+import { readSecret, secretFile } from '../config/secret-text.ts';
 import { documentFile, withDocumentFile } from './document-file.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -89,5 +92,16 @@ async function adminOf(file: string, environment: Environment): Promise<{ bind: 
   const { success, data: options } = adminOptions.safeParse(data?.admin ?? {});
   if (!success)
     throw new ConfigError([tree.problem(['admin'], 'is not right, so the running process cannot be found')]);
-  return options;
+  return { bind: options.bind, token: await tokenOf(options.token, tree) };
+}
+
+async function tokenOf(token: string, tree: DocumentTree): Promise<string> {
+  const file = secretFile(token);
+  if (file === null) return token;
+  try {
+    return await readSecret(file);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ConfigError([tree.problem(['admin', 'token'], `cannot read ${resolve(file)}: ${code ?? message}`)]);
+  }
 }

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { runCommandLine } from '../../src/cli/command-line.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { startLoad } from '../helpers/load.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask, rawClient, request } from '../helpers/raw-client.ts';
+import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 
 describe('what the admin API says takes effect at once', () => {
   let origins: Origin[];
@@ -104,5 +106,33 @@ describe('what the admin API says takes effect at once', () => {
     ).rejects.toThrow(/404/);
     expect((await proxy.endpoint('web', origins[0].address)).available).toBe(true);
     expect((await ask(proxy.port(), 'GET', '/')).status).toBe(200);
+  });
+});
+
+describe('a token that stands in a file', () => {
+  it('is read by the commands, too, that ask the running process', async () => {
+    await using place = await temporaryDirectory('token');
+    const file = await place.write('token', 'hunter2-hunter2\n');
+    await using proxy = await startProxy({
+      admin: { token: `file:${file}` },
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'web' }],
+      pools: { web: { endpoints: [{ address: '127.0.0.1:1' }] } },
+    });
+    const reload = async () => {
+      const error: string[] = [];
+      const terminal = {
+        out() {},
+        error: (text: string) => void error.push(text),
+        environment: {},
+        directory: proxy.directory,
+      };
+      const document = `${proxy.directory}/evenkeel.yaml`;
+      const status = await runCommandLine(['reload', '-c', document, '--admin', proxy.admin.slice(7)], terminal);
+      return { status, error: error.join('') };
+    };
+    expect(await reload()).toEqual({ status: 0, error: '' });
+    // The process has read it already; a reload would fail, and so does the question.
+    await place.write('token', 'another\n');
+    expect(await reload()).toMatchObject({ status: 1, error: expect.stringContaining('send the token of admin.token') });
   });
 });
