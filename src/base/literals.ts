@@ -49,19 +49,22 @@ export function shown(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
-/** A duration such as `250ms`, `5s`, `2m`; the output is milliseconds. */
-export function duration(): z.ZodType<number, string> {
+/** Node's timers know 24.8 days at most and fire at once past that; what waits may be varied by a third at random, or follow another wait. */
+export const LONGEST_WAIT_MS = 14 * 86_400_000;
+
+/** A duration such as `250ms`, `5s`, `2m`; the output is milliseconds. Infinity for `maxMs` where no timer of Node waits for it. */
+export function duration(maxMs = LONGEST_WAIT_MS): z.ZodType<number, string> {
   const text = z.string({
     error: (issue) => `${shown(issue.input)} is not a duration; write it as 250ms, 5s, 2m or 1h`,
   });
   return text.transform((text, context) => {
     const ms = parseDuration(text);
-    if (ms !== null) return ms;
-    context.issues.push({
-      code: 'custom',
-      input: text,
-      message: `"${text}" is not a duration; write it as 250ms, 5s, 2m or 1h`,
-    });
+    if (ms !== null && ms <= maxMs) return ms;
+    const why =
+      ms === null
+        ? 'is not a duration; write it as 250ms, 5s, 2m or 1h'
+        : `is longer than a timer can wait; write at most ${maxMs / 86_400_000}d`;
+    context.issues.push({ code: 'custom', input: text, message: `"${text}" ${why}` });
     return z.NEVER;
   }) as unknown as z.ZodType<number, string>;
 }
@@ -108,7 +111,11 @@ export function orOff<T extends z.ZodType>(schema: T): z.ZodType<z.output<T> | n
 
 /** A duration longer than 0; `off` becomes null. */
 export function timeout(): z.ZodType<number | null, string | false> {
-  return orOff(duration().refine((ms) => ms > 0, { error: 'a timeout must be longer than 0; write off for none' }));
+  return orOff(
+    duration(Number.POSITIVE_INFINITY).refine((ms) => ms > 0, {
+      error: 'a timeout must be longer than 0; write off for none',
+    }),
+  );
 }
 
 /** A count; 0 and `off` become null: no limit. */

@@ -22,7 +22,9 @@ export const affinityOptions = z.strictObject({
     .describe('the Secure attribute; auto: where the client came over TLS'),
   httpOnly: z.boolean().prefault(true).describe('whether scripts of the page cannot read it'),
   sameSite: z.enum(['Lax', 'Strict', 'None']).prefault('Lax').describe('the SameSite attribute'),
-  maxAge: duration().optional().describe('how long the client keeps it; default: until it is closed'),
+  maxAge: duration(Number.POSITIVE_INFINITY)
+    .optional()
+    .describe('how long the client keeps it; default: until it is closed'),
   path: z
     .string()
     .regex(/^\/[\x21-\x3a\x3c-\x7e]*$/, { error: 'begins with / and has no ; or blank' })

@@ -167,6 +167,17 @@ describe('variables', () => {
 });
 
 describe('problems', () => {
+  it('name a wait that is longer than a timer knows, of which it would make none at all', () => {
+    const runtime = (key: string) => problems(`runtime: { ${key}: 1000h }\n${listeners}${pools}`);
+    for (const key of ['drain', 'announce', 'startTimeout', 'upgradeTimeout'])
+      expect(runtime(key)).toEqual([
+        expect.stringMatching(`runtime.${key}  "1000h" is longer than a timer can wait; write at most 14d$`),
+      ]);
+    expect(read(`runtime: { drain: 14d }\n${listeners}${pools}`).document.runtime.drain).toBe(1_209_600_000);
+    // Neither the wheel nor a cookie minds.
+    expect(poolProblems('affinity: { cookie: c, maxAge: 365d }\n    timeouts: { between: 30d }')).toEqual([]);
+  });
+
   it('come all at once, in the order of the file', () => {
     const text = `runtime: { workers: 0 }
 log: { level: infos }
