@@ -9,6 +9,9 @@ import type { Addresses } from './addresses.ts';
 import type { DocumentOptions } from './document.ts';
 import type { WorkerListener } from './messages.ts';
 
+/** What the counters of routes that left the document may take: 120 routes on 32 cores, 700 on two. */
+const LEFT_BYTES = 64 * 1024 * 1024;
+
 interface Running {
   options: ListenerOptions;
   readonly cells: ListenerCells;
@@ -36,8 +39,10 @@ export class ListenerSet {
   readonly #nobodys: ListenerCells;
   readonly #addresses: Addresses;
   readonly #listeners = new Map<string, Running>();
-  /** By listener, route and pool; kept while the process lives, so that a route that returns goes on counting. */
-  readonly #routeCells = new Map<string, RouteCells>();
+  /** By listener, route and pool. */
+  #routeCells = new Map<string, RouteCells>();
+  /** Of routes that left the document, the last to leave at the end: one that returns goes on counting. */
+  readonly #left = new Map<string, RouteCells>();
   readonly #heard = new Map<string, number>();
   #onHeard: () => void = () => {};
   #onFailed: (error: OperationError) => void = () => {};
@@ -69,8 +74,12 @@ export class ListenerSet {
     this.#addresses.retain(placesOf(listeners));
     const names = new Set(listeners.map(({ name }) => name));
     for (const name of [...this.#listeners.keys()]) if (!names.has(name)) this.#listeners.delete(name);
+    const before = this.#routeCells;
+    this.#routeCells = new Map();
     for (const options of listeners) {
-      const routes = options.routes.map((route) => this.#cellsOfRoute(`${options.name}\0${route.name}\0${route.pool}`));
+      const routes = options.routes.map((route) =>
+        this.#cellsOfRoute(`${options.name}\0${route.name}\0${route.pool}`, before),
+      );
       const known = this.#listeners.get(options.name);
       if (known === undefined)
         this.#listeners.set(options.name, { options, cells: new ListenerCells(this.#rows), clients: null, routes });
@@ -79,15 +88,23 @@ export class ListenerSet {
       if (options.limits.connectionsPerClient !== null)
         running.clients ??= new ClientCounts(this.#rows, randomInt(-(2 ** 31), 2 ** 31));
     }
+    for (const [key, cells] of before) if (!this.#routeCells.has(key)) this.#left.set(key, cells);
+    this.#forgetOldest();
   }
 
-  #cellsOfRoute(key: string): RouteCells {
-    let cells = this.#routeCells.get(key);
-    if (cells === undefined) {
-      cells = new RouteCells(this.#rows);
-      this.#routeCells.set(key, cells);
-    }
+  #cellsOfRoute(key: string, before: ReadonlyMap<string, RouteCells>): RouteCells {
+    const cells = before.get(key) ?? this.#left.get(key) ?? new RouteCells(this.#rows);
+    this.#left.delete(key);
+    this.#routeCells.set(key, cells);
     return cells;
+  }
+
+  /** Pools may be named after releases: their routes never return. */
+  #forgetOldest(): void {
+    for (const [key, { buffer }] of this.#left) {
+      if (this.#left.size * buffer.byteLength <= LEFT_BYTES) return;
+      this.#left.delete(key);
+    }
   }
 
   binds(): Place[] {
@@ -160,7 +177,7 @@ export class ListenerSet {
       cells.retire(row);
       clients?.retire(row);
     }
-    for (const cells of this.#routeCells.values()) cells.retire(row);
+    for (const cells of [...this.#routeCells.values(), ...this.#left.values()]) cells.retire(row);
   }
 
   get live(): LiveListener[] {

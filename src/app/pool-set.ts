@@ -58,6 +58,7 @@ export class PoolSet {
   readonly #timer: NodeJS.Timeout;
   #inherited: Record<string, Readonly<Record<string, AdminOverride>>> = {};
   #elsewhere: ActiveCounts = {};
+  #isFrozen = false;
 
   /** `recall` tells what an earlier process knew of an endpoint. */
   constructor(
@@ -105,6 +106,9 @@ export class PoolSet {
         overrides: this.#inherited[name],
         onChanged: (pool, added, removed, changed) => this.#events.publishChanges(pool, added, removed, changed),
       });
+      // A pool of this name that comes later is another one.
+      delete this.#inherited[name];
+      words.frozen = this.#isFrozen;
       this.#pools.set(name, {
         membership,
         budget: new RetryBudget(words, systemClock.now()),
@@ -222,6 +226,7 @@ export class PoolSet {
   }
 
   freeze(frozen: boolean): void {
+    this.#isFrozen = frozen;
     for (const { membership } of this.#pools.values()) membership.words.frozen = frozen;
   }
 
