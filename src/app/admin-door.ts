@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises';
 import type { Server } from 'node:net';
 import type { AdminOptions } from '../admin/options.ts';
 import type { AdminServer } from '../admin/server.ts';
@@ -48,7 +49,14 @@ export class AdminDoor {
   /** Opens a new address if there is one. Rejects with an OperationError when it cannot be had; the old one serves on. */
   async prepare({ bind, token }: AdminOptions): Promise<Prepared> {
     const old = this.#server;
-    if (bind === this.#bind) return old === null ? nothingToDo : { commit: () => old.setToken(token), cancel() {} };
+    if (old === null && bind === this.#bind) return nothingToDo;
+    if (old !== null && (bind === this.#bind || (bind !== null && (await isSamePlace(bind, this.#bind!))))) {
+      const commit = () => {
+        this.#bind = bind;
+        old.setToken(token);
+      };
+      return { commit, cancel() {} };
+    }
     const next = bind === null ? null : this.#makeAt(bind, token);
     await next?.start();
     return {
@@ -77,4 +85,14 @@ export class AdminDoor {
     }, LEAVE_MS);
     this.#leaving.set(old, timer);
   }
+}
+
+/** Whether two addresses of a document are one: a name and what it stands for. */
+async function isSamePlace(one: string, other: string): Promise<boolean> {
+  const [a, b] = [parseHostPort(one)!, parseHostPort(other)!];
+  if (a.port !== b.port || a.port === 0) return false;
+  const addresses = [a, b].map(({ host }) => lookup(host).then(({ address }) => address));
+  // A name without an address is told by whoever listens on it.
+  const [is, was] = await Promise.all(addresses).catch(() => ['', null]);
+  return is === was;
 }

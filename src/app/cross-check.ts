@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
+import { isLoopbackName } from '../admin/guard.ts';
 import type { ConfigProblem } from '../base/errors.ts';
 import { formatHostPort, parseDuration, parseHostPort } from '../base/literals.ts';
 import type { Aim, DocumentTree } from '../config/document-tree.ts';
@@ -49,13 +50,9 @@ function checkUnique(
 function checkAdmin(admin: Readonly<Record<string, unknown>>, report: Report): void {
   const bind = asText(admin.bind);
   const address = bind === undefined ? null : parseHostPort(bind);
-  if (address === null || isLoopback(address.host) || (asText(admin.token) ?? '') !== '') return;
+  if (address === null || isLoopbackName(address.host) || (asText(admin.token) ?? '') !== '') return;
   const message = `${bind} can be reached from other machines; set admin.token, or bind to 127.0.0.1`;
   report(['admin', 'bind'], message);
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host) || /^::ffff:127\./.test(host);
 }
 
 /** One address asked for twice fails at start or splits the traffic; port 0 is a fresh port each time. */

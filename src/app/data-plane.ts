@@ -319,6 +319,10 @@ export class DataPlane {
     if (this.#connectionCeiling === 0) return false;
     let open = this.datagrams.sessions;
     for (const { listener } of this.#served.values()) open += listener.cells.connectionsActive;
+    // One that changed its protocol counts in the same cells.
+    for (const { listener, options } of this.#leavingListeners)
+      if (this.#served.get(options.name)?.listener.cells.buffer !== listener.cells.buffer)
+        open += listener.cells.connectionsActive;
     return open >= this.#connectionCeiling;
   }
 

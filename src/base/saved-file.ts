@@ -3,12 +3,12 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { z } from 'zod';
 
-/** Replaces a file of saved state as one: a reader sees the old text or the new, also after a crash. Rejects with the file system's error and leaves nothing behind. */
+/** Replaces a file of saved state as one: a reader sees the old text or the new, also after a crash or a power cut. Rejects with the file system's error and leaves nothing behind. */
 export async function replaceFile(path: string, text: string, mode = 0o600): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     await makeDirectory(dirname(path));
-    await writeFile(temporary, text, { mode });
+    await writeFile(temporary, text, { mode, flush: true });
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});

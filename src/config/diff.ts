@@ -37,7 +37,7 @@ export interface DocumentDiff {
   readonly empty: boolean;
 }
 
-/** Compares the running document with its successor; used by reload to touch only what changed, and by `config diff`. */
+/** Compares the running document with its successor; for the words of `config diff` and of a judgement. */
 export function diffDocuments(before: Comparable, after: Comparable): DocumentDiff {
   const sections = (['runtime', 'admin', 'log'] as const).filter(
     (section) => !isDeepStrictEqual(before[section], after[section]),

@@ -1,8 +1,11 @@
+import { lookup } from 'node:dns/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { formatHostPort } from '../../src/base/literals.ts';
 import { runCommandLine } from '../../src/cli/command-line.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { startLoad } from '../helpers/load.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
+import { freePort } from '../helpers/ports.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask, rawClient, request } from '../helpers/raw-client.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
@@ -133,6 +136,28 @@ describe('a token that stands in a file', () => {
     expect(await reload()).toEqual({ status: 0, error: '' });
     // The process has read it already; a reload would fail, and so does the question.
     await place.write('token', 'another\n');
-    expect(await reload()).toMatchObject({ status: 1, error: expect.stringContaining('send the token of admin.token') });
+    expect(await reload()).toMatchObject({
+      status: 1,
+      error: expect.stringContaining('send the token of admin.token'),
+    });
+  });
+});
+
+describe('the address of the admin API', () => {
+  it('may be called by another name in a reload: it is our own', async () => {
+    const { address } = await lookup('localhost');
+    const port = await freePort(address);
+    const document = (bind: string, token = '') => ({
+      admin: { bind, token },
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'web' }],
+      pools: { web: { endpoints: [{ address: '127.0.0.1:1' }] } },
+    });
+    await using proxy = await startProxy(document(formatHostPort(address, port)));
+    await proxy.write(document(`localhost:${port}`, 'hunter2-hunter2'));
+    expect(await proxy.reload()).toBe('reloaded');
+    await expect(proxy.api('/api/v1/status')).rejects.toThrow(/401/);
+    await proxy.write(document(formatHostPort(address, port)));
+    expect(await proxy.reload()).toBe('reloaded');
+    expect((await proxy.api('/api/v1/config')).document.admin.bind).toBe(formatHostPort(address, port));
   });
 });

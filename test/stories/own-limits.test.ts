@@ -63,6 +63,27 @@ describe('what the process itself runs out of costs as little as it can', () => 
     expect(again.map(({ status }) => status)).toEqual(again.map(() => 200));
   });
 
+  it('at the ceiling, connections of a listener that left the document count until they end', async () => {
+    const [relay, web] = [
+      { name: 'relay', bind: '127.0.0.1:0', protocol: 'tcp', pool: 'web' },
+      { name: 'web', bind: '127.0.0.1:0', pool: 'web' },
+    ];
+    const pools = { web: { endpoints: [{ address: origin.address }] } };
+    const runtime = { workers: 2, connections: 20 };
+    await start({ runtime, listeners: [web, relay], pools });
+    const relayed = await Promise.all(Array.from({ length: 15 }, () => rawClient(proxy!.port('relay'))));
+    for (const client of relayed) expect((await client.ask('GET', '/')).text).toBe('fine');
+    await proxy!.write({ runtime, listeners: [web], pools });
+    expect(await proxy!.reload()).toBe('reloaded');
+    const kept = await Promise.all(Array.from({ length: 5 }, () => rawClient(proxy!.port())));
+    for (const client of kept) expect((await client.ask('GET', '/')).status).toBe(200);
+    const refused = await ask(proxy!.port(), 'GET', '/');
+    expect([refused.status, refused.fields.get('x-evenkeel-reason')]).toEqual([503, 'connections']);
+    for (const client of relayed) client.socket.destroy();
+    await eventually(async () => (await ask(proxy!.port(), 'GET', '/')).status === 200);
+    for (const client of kept) client.socket.destroy();
+  });
+
   it.skipIf(!canMount)(
     'a full disk: log and state are lost, counted and said; requests are not (needs root)',
     async () => {

@@ -271,6 +271,8 @@ describe('cross-checks', () => {
     expect(admin('{ bind: "[::1]:9900" }')).toEqual([]);
     expect(admin('{ bind: "127.8.8.8:9900" }')).toEqual([]);
     expect(admin('{ bind: off }')).toEqual([]);
+    // As the server itself says, which would not start.
+    expect(problems(`admin: { bind: "[::ffff:127.0.0.1]:9900" }\n${listeners}${pools}`)).toHaveLength(1);
   });
 
   it('two listeners have two names', () => {
