@@ -31,7 +31,7 @@ import { explain } from './explain.ts';
 import { PATIENCE_MS } from './hand-over.ts';
 import { HealthFile } from './health-file.ts';
 import { type JudgeParts, judgeLive } from './judge-live.ts';
-import { lastResort } from './last-resort.ts';
+import { endForStuckWorker } from './last-resort.ts';
 import { LentServers } from './lent-servers.ts';
 import { ListenerSet } from './listener-set.ts';
 import { MemoryLimit } from './memory-limit.ts';
@@ -59,14 +59,11 @@ const HAND_OVER_MS = 2000;
 const CUT_MS = 500;
 /** What was answered by the admin API as a successor took over has reached its client by then. */
 const FAREWELL_MS = 1000;
-/** Until a line of the log is out. */
-const LAST_WORDS_MS = 250;
 
 export interface ControlPlaneOptions {
   readonly document: LoadedDocument;
   /** Reads the document again, for a reload. Throws a ConfigError. */
   readonly reread: () => Promise<LoadedDocument>;
-  /** Reads a document that is only judged. */
   readonly read: JudgeParts['read'];
   readonly log: Logger;
   /** Level and format of `log`, after a reload; without it they stay. */
@@ -214,13 +211,7 @@ export class ControlPlane implements Control {
       onUp: (row, withSockets) => this.#equip(row, withSockets),
       onMessage: (row, message) => this.#mail.take(row, message),
       onGone: (thread, reason, retired) => this.#onThreadGone(thread, reason, retired),
-      onStuck: (worker) => {
-        this.#log.fatal(
-          { worker },
-          'a worker hangs and cannot be ended: this process ends, or a part of its clients would wait for ever',
-        );
-        lastResort(LAST_WORDS_MS);
-      },
+      onStuck: (worker) => endForStuckWorker(worker, this.#log),
       onStalled: (worker, forMs) => this.events.publish({ type: 'worker-stalled', worker, forMs }),
       onRows: (used) => this.#useRows(used),
       onFrozen: (frozen) => this.#pools.freeze(frozen),
@@ -477,7 +468,6 @@ export class ControlPlane implements Control {
     return this.#wasReady ? null : 'this process is not ready yet';
   }
 
-  /** Judges a document as a reload would, and tells what it would change. Binds what it can and takes it back; nothing takes effect. */
   judge(text: string, against: string | null): Promise<Judgement> {
     const parts = { ...this.#parts, read: this.#options.read, samples: () => this.#requests.samples };
     return this.#turns.take(() => judgeLive(text, against, this.#document, parts));
