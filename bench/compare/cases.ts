@@ -1,4 +1,4 @@
-import type { RequestShape } from './load/shape.ts';
+import type { RequestShape } from '../rig/load/shape.ts';
 
 /** What one case asks of every peer. */
 export interface Case {

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { findProgram } from './machine.ts';
+import { findProgram } from '../rig/machine.ts';
 
 /** A self-signed P-256 certificate for loopback, or null without openssl. */
 export function makeCertificate(directory: string): { readonly cert: string; readonly key: string } | null {

@@ -4,15 +4,15 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { evenkeel } from '../rig/evenkeel-peer.ts';
+import { autocannon } from '../rig/load/autocannon.ts';
+import { findWrk } from '../rig/load/wrk.ts';
+import { describeMachine } from '../rig/machine.ts';
+import { startOrigins } from '../rig/origin.ts';
+import { median, quantile } from '../rig/statistics.ts';
 import { cases } from './cases.ts';
-import { autocannon } from './load/autocannon.ts';
-import { findWrk } from './load/wrk.ts';
-import { describeMachine } from './machine.ts';
-import { startOrigins } from './origin.ts';
-import { evenkeel } from './peers/evenkeel.ts';
 import { ratiosOf } from './report.ts';
 import { alternate, type Sample } from './rounds.ts';
-import { median, quantile } from './statistics.ts';
 
 const USAGE = `npm run bench:gate -- [REV] [--case NAME] [--rounds N] [--limit PERCENT]
 

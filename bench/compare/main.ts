@@ -1,17 +1,18 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { evenkeel } from '../rig/evenkeel-peer.ts';
+import { autocannon } from '../rig/load/autocannon.ts';
+import { findWrk } from '../rig/load/wrk.ts';
+import { describeMachine } from '../rig/machine.ts';
+import { startOrigins } from '../rig/origin.ts';
+import type { Peer } from '../rig/peer.ts';
+import { storeResults } from '../rig/results.ts';
 import { type Case, cases } from './cases.ts';
 import { makeCertificate } from './certificate.ts';
 import { chart } from './chart.ts';
-import { autocannon } from './load/autocannon.ts';
-import { findWrk } from './load/wrk.ts';
-import { describeMachine } from './machine.ts';
-import { startOrigins } from './origin.ts';
-import type { Peer } from './peer.ts';
 import { caddy } from './peers/caddy.ts';
-import { evenkeel } from './peers/evenkeel.ts';
 import { haproxy } from './peers/haproxy.ts';
 import { nginx } from './peers/nginx.ts';
 import { nodePeers } from './peers/node-peers.ts';
@@ -39,7 +40,6 @@ const COST_ROUNDS = 5;
 const DEFAULT_ROUNDS = 9;
 /** Rounds of the case that starts every peer anew. */
 const IDLE_ROUNDS = 1;
-const RESULTS = new URL('../results/', import.meta.url).pathname;
 
 const { values } = parseArgs({
   options: {
@@ -176,20 +176,10 @@ async function store(reports: readonly CaseReport[], before: ReturnType<typeof d
   if (reports.length === 0) return;
   const isWhole = values.case === undefined && values.only === undefined && values.peer === undefined;
   const name = `compare${values.quick ? '-quick' : values.cost ? '-cost' : ''}${isWhole ? '' : '-part'}`;
-  const command = `npm run bench:compare${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(' ')}` : ''}`;
   const taking = new Set(reports.flatMap(({ rows }) => rows.map(({ peer }) => peer)));
   const versions = Object.fromEntries(
     everyPeer.filter((peer) => taking.has(peer.name)).map((peer) => [peer.name, peer.version()]),
   );
-  const after = describeMachine().loadAverage;
-  const machine = { ...before, loadAverageAfter: after };
-  const document = { command, date: new Date().toISOString().slice(0, 10), machine, versions, cases: reports };
-  await mkdir(RESULTS, { recursive: true });
-  await writeFile(join(RESULTS, `${name}.json`), `${JSON.stringify(document, null, 2)}\n`);
-  const notes = [
-    `${before.cpu}, Linux ${before.kernel}, Node ${before.node}, load average ${before.loadAverage[0]} to ${after[0]}`,
-    command,
-  ];
-  await writeFile(join(RESULTS, `${name}.svg`), chart(reports, notes));
-  console.log(`\nbench/results/${name}.json and .svg; load average ${before.loadAverage[0]} before, ${after[0]} after`);
+  const results = { script: 'bench:compare', before, versions, cases: reports };
+  await storeResults(name, results, (notes) => chart(reports, notes));
 }

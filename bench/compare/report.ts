@@ -1,6 +1,6 @@
+import { median, quantile, ratios } from '../rig/statistics.ts';
 import type { Case } from './cases.ts';
 import type { Sample, Samples } from './rounds.ts';
-import { median, quantile } from './statistics.ts';
 
 /** One row of the table: a peer in a case, medians over the rounds. */
 export interface Row {
@@ -39,13 +39,13 @@ export function reportCase(one: Case, samples: Samples, skipped: readonly string
 
 function row(peer: string, own: readonly Sample[], baseline: readonly Sample[]): Row {
   const all = (key: keyof Sample) => own.map((sample) => sample[key]);
-  const ratios = ratiosOf('cpuMicros', own, baseline);
+  const cpu = ratiosOf('cpuMicros', own, baseline);
   return {
     peer,
     rounds: own.length,
     cpuMicros: median(all('cpuMicros')),
-    cpuRatio: median(ratios),
-    cpuRatioQuartiles: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
+    cpuRatio: median(cpu),
+    cpuRatioQuartiles: [quantile(cpu, 0.25), quantile(cpu, 0.75)],
     requestsPerSecond: median(all('requestsPerSecond')),
     p50Ms: median(all('p50Ms')),
     p99Ms: median(all('p99Ms')),
@@ -57,7 +57,10 @@ function row(peer: string, own: readonly Sample[], baseline: readonly Sample[]):
 }
 
 export function ratiosOf(key: keyof Sample, own: readonly Sample[], baseline: readonly Sample[]): number[] {
-  return own.map((sample, round) => sample[key] / baseline[round][key]);
+  return ratios(
+    own.map((sample) => sample[key]),
+    baseline.map((sample) => sample[key]),
+  );
 }
 
 /** The report of one case as text. */

@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { idleMemory } from '../rig/idle-memory.ts';
+import { runPinned } from '../rig/load/run-pinned.ts';
+import type { LoadGenerator, LoadResult } from '../rig/load/shape.ts';
+import { FORWARDED_PATH } from '../rig/origin.ts';
+import type { Peer, RunningPeer, Setting } from '../rig/peer.ts';
+import { cpuSeconds, processTree, residentKib } from '../rig/process-tree.ts';
+import { quantile } from '../rig/statistics.ts';
+import { takeTurns } from '../rig/turns.ts';
+import { warmUp } from '../rig/warm-up.ts';
 import type { Case } from './cases.ts';
-import { runPinned } from './load/run-pinned.ts';
-import type { LoadGenerator, LoadResult } from './load/shape.ts';
-import { Core, openFilesLimit } from './machine.ts';
-import { FORWARDED_PATH } from './origin.ts';
-import type { Peer, RunningPeer, Setting } from './peer.ts';
-import { cpuSeconds, processTree, residentKib } from './process-tree.ts';
-import { Running } from './running.ts';
-import { quantile } from './statistics.ts';
 
 /** What one peer did in one round. Where a figure does not apply it is NaN. */
 export interface Sample {
@@ -54,17 +54,11 @@ const NOTHING: Sample = {
   rssMib: Number.NaN,
   idleKib: Number.NaN,
 };
-/** Load before anything is counted: connections open, and JavaScript is not compiled to its end before some ten thousand requests. */
-const WARM_UP_REQUESTS = 40_000;
+/** Of a warm-up at most. */
 const WARM_UP_CONNECTIONS = 64;
-const NO_ANSWER_SECONDS = 20;
 const SATURATION_ROUNDS = 3;
 const SATURATION_SHARE = 0.7;
 const OPEN_SECONDS = 3;
-/** Descriptors a proxy needs besides those of its clients, of which it may count on half of what is allowed. */
-const SPARE_FILES = 500;
-/** After the last of the idle connections, so that what was built to open them is given back. */
-const SETTLE_MS = 3000;
 
 /** The folder and ports that one peer is started with. */
 export function settingFor(
@@ -79,27 +73,20 @@ export function settingFor(
 /** Lets peers take turns, round by round, each starting another round first. */
 export async function alternate(one: Case, options: RoundOptions): Promise<Samples> {
   if (one.kind === 'idle') return idleRounds(one, options);
-  const samples = new Map<string, Sample[]>(options.peers.map(({ name }) => [name, []]));
   await using stack = new AsyncDisposableStack();
   const entrants: Entrant[] = [];
   for (const peer of options.peers) {
     try {
       entrants.push(await enter(peer, one, options, stack));
     } catch (error) {
-      samples.delete(peer.name);
       options.leaveOut(peer.name, String((error as Error).message));
     }
   }
   const rate = one.kind === 'open' ? await openRate(one, entrants, options) : 0;
-  for (let round = 0; round < options.rounds; round++) {
-    for (let i = 0; i < entrants.length; i++) {
-      const entrant = entrants[(i + round) % entrants.length];
-      options.progress(`${one.name}: round ${round + 1} of ${options.rounds}, ${entrant.name}`);
-      const run = () => (rate > 0 ? openLoop(one, entrant, rate) : closedLoop(one, entrant, options));
-      samples.get(entrant.name)?.push(await sampled(entrant, run));
-    }
-  }
-  return samples;
+  return await takeTurns(entrants, options.rounds, (entrant, round) => {
+    options.progress(`${one.name}: round ${round + 1} of ${options.rounds}, ${entrant.name}`);
+    return sampled(entrant, () => (rate > 0 ? openLoop(one, entrant, rate) : closedLoop(one, entrant, options)));
+  });
 }
 
 interface Entrant {
@@ -114,19 +101,13 @@ async function enter(peer: Peer, one: Case, options: RoundOptions, stack: AsyncD
   stack.use(running.process);
   if (!one.tls) await seeForwarded(peer.name, running.port);
   const entrant = { name: peer.name, running, pids: processTree(running.process.pid) };
-  await warmUp(one, entrant, peer.warmsUp, options);
-  return entrant;
-}
-
-/** Resolves when enough was asked, or time is up: a second will do for what is compiled already. */
-async function warmUp(one: Case, entrant: Entrant, warmsUp: boolean, options: RoundOptions): Promise<void> {
-  const maxSeconds = warmsUp ? options.warmUpSeconds : 1;
   const gentle = { ...one, connections: Math.min(one.connections, WARM_UP_CONNECTIONS) };
-  let requests = 0;
-  for (let second = 0; requests === 0 || (second < maxSeconds && requests < WARM_UP_REQUESTS); second++) {
-    if (second === NO_ANSWER_SECONDS) throw new Error(`no answer within ${NO_ANSWER_SECONDS} s of load`);
-    requests += (await closedLoop(gentle, entrant, { ...options, seconds: 1 })).requests;
-  }
+  // A second will do for what is compiled already.
+  await warmUp(peer.warmsUp ? options.warmUpSeconds : 1, async () => {
+    const { requests } = await closedLoop(gentle, entrant, { ...options, seconds: 1 });
+    return requests;
+  });
+  return entrant;
 }
 
 async function seeForwarded(name: string, port: number): Promise<void> {
@@ -196,14 +177,6 @@ async function idleRounds(one: Case, options: RoundOptions): Promise<Samples> {
 async function idleRound(peer: Peer, one: Case, options: RoundOptions): Promise<Sample> {
   await using stack = new AsyncDisposableStack();
   const { running, pids } = await enter(peer, { ...one, connections: 64 }, options, stack);
-  await sleep(SETTLE_MS);
-  const before = residentKib(pids);
-  const client = new URL('./load/idle-clients.ts', import.meta.url).pathname;
-  const count = Math.min(one.connections, Math.floor(openFilesLimit() / 2) - SPARE_FILES);
-  const words = [running.port, count, one.shape.path].map(String);
-  const clients = stack.use(Running.start(Core.LOAD, [process.execPath, client, ...words]));
-  await clients.printed(new RegExp(`open ${count}`));
-  await sleep(SETTLE_MS);
-  const after = residentKib(pids);
-  return { ...NOTHING, rssMib: after / 1024, idleKib: (after - before) / count };
+  const memory = await idleMemory({ port: running.port, pids }, one.connections, one.shape.path);
+  return { ...NOTHING, ...memory };
 }

@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Core } from '../compare/machine.ts';
-import { Running } from '../compare/running.ts';
+import { Core } from '../rig/machine.ts';
+import { Running } from '../rig/running.ts';
 import { instant } from './behaviour.ts';
 import { Endpoints } from './endpoints.ts';
 import { type LoadPlan, Records } from './load-plan.ts';

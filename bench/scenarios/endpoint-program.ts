@@ -2,7 +2,7 @@
 // with its stdin.
 import { createInterface } from 'node:readline';
 import { seededRandom } from '../../src/base/random.ts';
-import { quantile } from '../compare/statistics.ts';
+import { quantile } from '../rig/statistics.ts';
 import { Alarm } from './alarm.ts';
 import type { EndpointCommand, EndpointReport } from './behaviour.ts';
 import { DueHeap } from './due-heap.ts';

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { Core, pinned } from '../compare/machine.ts';
+import { Core, pinned } from '../rig/machine.ts';
 import type { EndpointCommand, EndpointReport } from './behaviour.ts';
 
 /** The endpoints of a scenario, in a process of their own. */

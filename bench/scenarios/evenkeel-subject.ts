@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KindSettings } from '../../src/base/catalog.ts';
-import { Core } from '../compare/machine.ts';
-import { Running } from '../compare/running.ts';
+import { Core } from '../rig/machine.ts';
+import { Running } from '../rig/running.ts';
 import type { PoolSetting } from './scenario.ts';
 import type { RunningSubject, Subject } from './subject.ts';
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { findProgram } from '../compare/machine.ts';
+import { findProgram } from '../rig/machine.ts';
 
 /** Addresses for benchmarks (RFC 2544), on both ends of a cable that exists in this machine alone. */
 const NEAR = '198.18.0.1';

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { describeMachine } from '../compare/machine.ts';
+import { describeMachine } from '../rig/machine.ts';
 import { playCell } from './cell.ts';
 import { chart } from './chart.ts';
 import { LossyNetwork } from './lossy-network.ts';

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Core, findProgram, versionOf } from '../compare/machine.ts';
-import { NGINX_USER, nginxPaths } from '../compare/peers/nginx.ts';
-import { freePorts, Running } from '../compare/running.ts';
+import { Core, findProgram, versionOf } from '../rig/machine.ts';
+import { NGINX_USER, nginxPaths } from '../rig/nginx-words.ts';
+import { freePorts, Running } from '../rig/running.ts';
 import type { PoolSetting } from './scenario.ts';
 import type { RunningSubject, Subject } from './subject.ts';
 

@@ -1,4 +1,4 @@
-import type { Running } from '../compare/running.ts';
+import type { Running } from '../rig/running.ts';
 import type { PoolSetting } from './scenario.ts';
 
 export interface RunningSubject {

@@ -1,4 +1,4 @@
-import { quantile } from '../compare/statistics.ts';
+import { quantile } from '../rig/statistics.ts';
 import { BIN_MS, type EndpointReport } from './behaviour.ts';
 import { LOST, type Records, UNANSWERED } from './load-plan.ts';
 import type { Window } from './scenario.ts';

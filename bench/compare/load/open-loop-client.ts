@@ -2,7 +2,7 @@
 // prints one line of JSON. Latency counts from the moment a request was meant to be sent, so that a stall of the proxy (or of this client) is seen by
 // every request that fell into it. The clock is looked at with every answer and at least every millisecond.
 import { connect, type Socket } from 'node:net';
-import { quantile } from '../statistics.ts';
+import { quantile } from '../../rig/statistics.ts';
 
 const [port, rate, seconds, maxConnections] = process.argv.slice(2, 6).map(Number);
 const request = Buffer.from(`GET ${process.argv[6]} HTTP/1.1\r\nHost: bench.example.com\r\n\r\n`);

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Core, findProgram, versionOf } from '../machine.ts';
-import type { Peer, RunningPeer, Setting } from '../peer.ts';
-import { freePorts, Running } from '../running.ts';
+import { Core, findProgram, versionOf } from '../../rig/machine.ts';
+import type { Peer, RunningPeer, Setting } from '../../rig/peer.ts';
+import { freePorts, Running } from '../../rig/running.ts';
 
 const program = findProgram('caddy');
 

@@ -1,19 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { coreFor, findProgram, versionOf } from '../machine.ts';
-import type { Peer, RunningPeer, Setting } from '../peer.ts';
-import { freePorts, Running } from '../running.ts';
+import { coreFor, findProgram, versionOf } from '../../rig/machine.ts';
+import { NGINX_USER, nginxPaths } from '../../rig/nginx-words.ts';
+import type { Peer, RunningPeer, Setting } from '../../rig/peer.ts';
+import { freePorts, Running } from '../../rig/running.ts';
 
 const program = findProgram('nginx');
-
-/** Started as root, nginx gives its workers to another user, who may not enter a temporary folder. */
-export const NGINX_USER = process.getuid?.() === 0 ? 'user root;' : '';
-
-/** Temporary files of nginx go to `directory`, whatever the build says. */
-export function nginxPaths(directory: string): string {
-  const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  return kinds.map((kind) => `${kind}_temp_path ${join(directory, kind)};`).join(' ');
-}
 
 export const nginx: Peer = {
   name: 'nginx',

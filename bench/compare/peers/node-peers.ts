@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { Core } from '../machine.ts';
-import type { Peer, Setting } from '../peer.ts';
-import { freePorts, Running } from '../running.ts';
+import { Core } from '../../rig/machine.ts';
+import type { Peer, Setting } from '../../rig/peer.ts';
+import { freePorts, Running } from '../../rig/running.ts';
 
 /** The ways of Node that people use today. Each is skipped by name when its package is not installed. */
 export const nodePeers: readonly Peer[] = [

@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { cases } from '../../../bench/compare/cases.ts';
-import { cpuSeconds, processTree } from '../../../bench/compare/process-tree.ts';
 import { reportCase } from '../../../bench/compare/report.ts';
 import type { Sample } from '../../../bench/compare/rounds.ts';
-import { quantile } from '../../../bench/compare/statistics.ts';
+import { cpuSeconds, processTree } from '../../../bench/rig/process-tree.ts';
+import { quantile } from '../../../bench/rig/statistics.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { startProcess } from '../../helpers/processes.ts';
 

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Core, findProgram } from './machine.ts';
-import { NGINX_USER, nginxPaths } from './peers/nginx.ts';
+import { NGINX_USER, nginxPaths } from './nginx-words.ts';
 import { freePorts, Running } from './running.ts';
 
 /** Addresses behind every proxy. */

@@ -11,3 +11,8 @@ export function quantile(values: readonly number[], share: number): number {
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
+
+/** Round by round: the same index in both is the same round. */
+export function ratios(own: readonly number[], baseline: readonly number[]): number[] {
+  return own.map((value, round) => value / baseline[round]);
+}

@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { coreFor } from '../machine.ts';
-import type { Peer, Setting } from '../peer.ts';
-import { Running } from '../running.ts';
+import { coreFor } from './machine.ts';
+import type { Peer, Setting } from './peer.ts';
+import { Running } from './running.ts';
 
-const checkout = join(import.meta.dirname, '../../..');
+const checkout = join(import.meta.dirname, '../..');
 
 /** How one evenkeel differs from the default. */
 interface Variant {
@@ -15,22 +15,25 @@ interface Variant {
   readonly nodeOptions?: readonly string[];
   /** `off`: by the documented API of Node only. Left out, so that older revisions understand the document. */
   readonly fastPath?: 'off';
+  /** More keys of the listener. */
+  readonly listener?: object;
 }
 
 /** evenkeel itself, from a checkout: its defaults, the admin API on. */
-export function evenkeel(name = 'evenkeel', { root = checkout, nodeOptions = [], fastPath }: Variant = {}): Peer {
+export function evenkeel(name = 'evenkeel', variant: Variant = {}): Peer {
+  const { root = checkout, nodeOptions = [] } = variant;
   const command = [process.execPath, ...nodeOptions, entryOf(root)];
   return {
     name,
     warmsUp: true,
     version: () => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version,
-    missing: (setting) => (setting.tls === null ? null : refusal(command, setting, fastPath)),
+    missing: (setting) => (setting.tls === null ? null : refusal(command, setting, variant)),
     start: async (setting) => {
       const process = Running.start(coreFor(setting.workers), [
         ...command,
         'run',
         '-c',
-        writeDocument(setting, fastPath),
+        writeDocument(setting, variant),
       ]);
       const match = await process.printed(/bench on 127\.0\.0\.1:(\d+)/);
       return { process, port: Number(match[1]) };
@@ -48,8 +51,8 @@ function entryOf(root: string): string {
 }
 
 /** What `check` says against a document with TLS, or null. */
-function refusal([program, ...rest]: readonly string[], setting: Setting, fastPath?: 'off'): string | null {
-  const { status, stderr } = spawnSync(program, [...rest, 'check', '-c', writeDocument(setting, fastPath)], {
+function refusal([program, ...rest]: readonly string[], setting: Setting, variant: Variant): string | null {
+  const { status, stderr } = spawnSync(program, [...rest, 'check', '-c', writeDocument(setting, variant)], {
     encoding: 'utf8',
   });
   return status === 0
@@ -61,7 +64,10 @@ function refusal([program, ...rest]: readonly string[], setting: Setting, fastPa
         ?.replace(/^\S+\s+/, '')}`;
 }
 
-function writeDocument({ directory, origins, accessLog, tls, workers }: Setting, fastPath?: 'off'): string {
+function writeDocument(
+  { directory, origins, accessLog, tls, workers }: Setting,
+  { fastPath, listener }: Variant,
+): string {
   const file = join(directory, 'evenkeel.json');
   const document = {
     runtime: { workers, state: join(directory, 'state'), ...(fastPath === undefined ? {} : { fastPath }) },
@@ -72,6 +78,7 @@ function writeDocument({ directory, origins, accessLog, tls, workers }: Setting,
         name: 'bench',
         bind: '127.0.0.1:0',
         pool: 'bench',
+        ...listener,
         ...(tls === null ? {} : { tls: { certificates: [{ cert: tls.cert, key: tls.key }] } }),
       },
     ],
