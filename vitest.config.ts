@@ -22,6 +22,7 @@ const stages = [
       'early-responses',
       'slow-clients',
       'streaming',
+      'tcp-relay',
     ].map((story) => `test/stories/${story}.test.ts`),
     serial: true,
     env: { EVENKEEL_STORIES_FAST_PATH: 'off' },

@@ -6,10 +6,12 @@ import type { Pool } from '../../pool/pool.ts';
 import type { RouteCells } from '../../routing/route-cells.ts';
 import type { TlsRoutes } from '../../routing/tls-routes.ts';
 import type { ProxyHeader } from '../../wire/proxy-protocol.ts';
+import { ByteWriter } from '../byte-writer.ts';
 import type { UpstreamDialer } from '../http1/upstream-dialer.ts';
 import type { ListenerCells } from '../listener-cells.ts';
 import type { Secured } from '../secured.ts';
 import type { SessionSink } from '../session-record.ts';
+import type { Sockets } from '../sockets.ts';
 import type { UniqueIds } from '../unique-ids.ts';
 import { TcpConnection } from './tcp-connection.ts';
 
@@ -38,11 +40,10 @@ export interface TcpContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly wheel: TimerWheel;
+  readonly sockets: Sockets;
   readonly uniqueIds: UniqueIds;
 }
 
-/** Room for one read of any connection: what is read is copied out of it within the same call. */
-const SHARED_BYTES = 64 * 1024;
 /** How often connections are held against `maxAge` and `onRemoval` of their pools. */
 const SWEEP_MS = 1000;
 
@@ -53,7 +54,8 @@ export class TcpEngine {
   settings: TcpSettings;
   /** Null when no access log is kept. */
   access: SessionSink | null;
-  readonly readBuffer = Buffer.allocUnsafeSlow(SHARED_BYTES);
+  /** What is relayed goes through it where it must be copied: one for all connections. */
+  readonly writer = new ByteWriter();
   readonly #connections = new Set<TcpConnection>();
   #sweptMs = 0;
 
