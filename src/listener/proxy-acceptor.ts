@@ -39,7 +39,9 @@ export class ProxyAcceptor {
     const peer = unmapped(socket.remoteAddress ?? '');
     const ignore = () => {};
     socket.on('error', ignore);
-    if (peer === '' || !this.from.check(peer, peer.includes(':') ? 'ipv6' : 'ipv4')) return this.#fail(socket);
+    // Gone already: nobody was refused.
+    if (peer === '') return void socket.destroy();
+    if (!this.from.check(peer, peer.includes(':') ? 'ipv6' : 'ipv4')) return this.#fail(socket);
     this.#reading.add(socket);
     this.#hooks.began();
     const deadline = new WheelTimer(() => this.#fail(socket));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type BalancedOrigins, startOrigins } from './balanced-origins.ts';
+import { startOrigins } from './balanced-origins.ts';
 import { type EmbeddedRegistry, startRegistry } from './embedded-registry.ts';
 import { eventually } from './eventually.ts';
 
@@ -12,15 +12,25 @@ export interface StartedFace extends AsyncDisposable {
   setEndpoint(id: string, change: { state?: 'ready' | 'drain'; weight?: number }): Promise<void>;
 }
 
+/** Endpoints named a, b, c…, that answer with their names. */
+export interface FaceOrigins extends AsyncDisposable {
+  readonly [index: number]: { readonly address: string; readonly port: number; close(): Promise<void> };
+  /** As a pool's `endpoints`. */
+  readonly settings: readonly { readonly address: string }[];
+}
+
 export interface Face {
   readonly name: string;
+  /** Starts the endpoints that it asks; HTTP ones where it is left out. */
+  readonly origins?: (count: number) => Promise<FaceOrigins>;
   start(pool: object, registries: object): Promise<StartedFace>;
 }
 
 /** What every face must do with the same pool: register, weight, kill, drain, reload. */
 export function faceStories(face: Face): void {
   describe(`over ${face.name}`, () => {
-    const pool = (origins: BalancedOrigins, more: object = {}) => {
+    const begin: (count: number) => Promise<FaceOrigins> = face.origins ?? startOrigins;
+    const pool = (origins: FaceOrigins, more: object = {}) => {
       return { endpoints: origins.settings, scheduler: 'weighted-round-robin', ...more };
     };
     const ask = async (started: StartedFace, times: number) => {
@@ -33,7 +43,7 @@ export function faceStories(face: Face): void {
     };
 
     it('register: what registers is used, what leaves is not', async () => {
-      await using origins = await startOrigins(2);
+      await using origins = await begin(2);
       await using registry: EmbeddedRegistry = await startRegistry();
       const register = (i: number) =>
         registry.ask('PUT', '/v1/agent/service/register', {
@@ -53,14 +63,14 @@ export function faceStories(face: Face): void {
     });
 
     it('weight: shares follow it', async () => {
-      await using origins = await startOrigins(2);
+      await using origins = await begin(2);
       await using started = await face.start(pool(origins), {});
       await started.setEndpoint(origins[0].address, { weight: 3 });
       expect(await ask(started, 40)).toEqual({ a: 30, b: 10 });
     });
 
     it('kill: nobody notices that an endpoint is gone', async () => {
-      await using origins = await startOrigins(2);
+      await using origins = await begin(2);
       await using started = await face.start(pool(origins), {});
       await ask(started, 4);
       await origins[0].close();
@@ -68,7 +78,7 @@ export function faceStories(face: Face): void {
     });
 
     it('drain: an endpoint that drains gets nothing new', async () => {
-      await using origins = await startOrigins(2);
+      await using origins = await begin(2);
       await using started = await face.start(pool(origins), {});
       await started.setEndpoint(origins[0].address, { state: 'drain' });
       expect(await ask(started, 10)).toEqual({ b: 10 });
@@ -77,7 +87,7 @@ export function faceStories(face: Face): void {
     });
 
     it('reload: other endpoints from the next exchange on, and none is lost meanwhile', async () => {
-      await using origins = await startOrigins(2);
+      await using origins = await begin(2);
       await using started = await face.start(pool(origins, { endpoints: [origins.settings[0]] }), {});
       let isOver = false;
       const asking = (async () => {

@@ -3,10 +3,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { request } from 'undici';
 import { type Balancer, createBalancer } from '../../src/embed/balancer.ts';
+import { startOrigins } from '../helpers/balanced-origins.ts';
 import { type Face, faceStories, type StartedFace } from '../helpers/face-stories.ts';
 import { startProxy } from '../helpers/proxy.ts';
 import { ask } from '../helpers/raw-client.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
+import { askByUdp, startUdpOrigins } from '../helpers/udp-origins.ts';
 
 /** A face of a balancer in this process. `open` says how one asks by it, and how that is ended. */
 function embedded(
@@ -49,11 +51,7 @@ faceStories(
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     return {
-      async ask() {
-        const { status, text } = await ask(port, 'GET', '/');
-        if (status !== 200) throw new Error(`${status} ${text}`);
-        return text;
-      },
+      ask: () => askByHttp(port),
       close: async () => {
         server.closeAllConnections();
         await new Promise((resolve) => server.close(resolve));
@@ -62,21 +60,25 @@ faceStories(
   }),
 );
 
-const listener = (protocol: 'http' | 'tcp'): Face => ({
-  name: `a listener of protocol ${protocol}`,
+async function askByHttp(port: number): Promise<string> {
+  const { status, text } = await ask(port, 'GET', '/');
+  if (status !== 200) throw new Error(`${status} ${text}`);
+  return text;
+}
+
+/** A listener of a whole proxy. `askPort` says how one asks by it. */
+const listener = (settings: { protocol: string; udp?: object }, askPort: (port: number) => Promise<string>): Face => ({
+  name: `a listener of protocol ${settings.protocol}`,
+  origins: settings.protocol === 'udp' ? startUdpOrigins : startOrigins,
   async start(pool, registries) {
     const document = (orders: object) => ({
       registries,
-      listeners: [{ name: 'web', bind: '127.0.0.1:0', protocol, pool: 'orders' }],
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', ...settings, pool: 'orders' }],
       pools: { orders },
     });
     const proxy = await startProxy(document(pool));
     return {
-      async ask() {
-        const { status, text } = await ask(proxy.port(), 'GET', '/');
-        if (status !== 200) throw new Error(`${status} ${text}`);
-        return text;
-      },
+      ask: () => askPort(proxy.port()),
       async reload(next) {
         await proxy.write(document(next));
         await proxy.reload();
@@ -91,5 +93,7 @@ const listener = (protocol: 'http' | 'tcp'): Face => ({
   },
 });
 
-faceStories(listener('http'));
-faceStories(listener('tcp'));
+faceStories(listener({ protocol: 'http' }, askByHttp));
+faceStories(listener({ protocol: 'tcp' }, askByHttp));
+// A session a question, as a connection a question is over TCP.
+faceStories(listener({ protocol: 'udp', udp: { replies: 1 } }, askByUdp));
