@@ -133,9 +133,11 @@ async function runCase(
 }
 
 function peersOf({ protocol, kind }: L4Case): readonly Peer[] {
-  const own = evenkeel('evenkeel', { nodeOptions, listener: { protocol } });
+  // The others have no limit of connections to an endpoint either.
+  const variant = { nodeOptions, listener: { protocol }, pool: { limits: { active: 'off' } } };
+  const own = evenkeel('evenkeel', variant);
   if (protocol === 'udp') return [own, nginxStream('udp')];
-  const documented = evenkeel('documented', { nodeOptions, fastPath: 'off', listener: { protocol } });
+  const documented = evenkeel('documented', { ...variant, fastPath: 'off' });
   return kind === 'idle' ? [own, haproxyTcp, nginxStream('tcp')] : [own, documented, haproxyTcp, nginxStream('tcp')];
 }
 

@@ -17,6 +17,8 @@ interface Variant {
   readonly fastPath?: 'off';
   /** More keys of the listener. */
   readonly listener?: object;
+  /** More keys of the pool. */
+  readonly pool?: object;
 }
 
 /** evenkeel itself, from a checkout: its defaults, the admin API on. */
@@ -66,7 +68,7 @@ function refusal([program, ...rest]: readonly string[], setting: Setting, varian
 
 function writeDocument(
   { directory, origins, accessLog, tls, workers }: Setting,
-  { fastPath, listener }: Variant,
+  { fastPath, listener, pool }: Variant,
 ): string {
   const file = join(directory, 'evenkeel.json');
   const document = {
@@ -82,7 +84,7 @@ function writeDocument(
         ...(tls === null ? {} : { tls: { certificates: [{ cert: tls.cert, key: tls.key }] } }),
       },
     ],
-    pools: { bench: { endpoints: origins.map((port) => ({ address: `127.0.0.1:${port}` })) } },
+    pools: { bench: { endpoints: origins.map((port) => ({ address: `127.0.0.1:${port}` })), ...pool } },
   };
   writeFileSync(file, JSON.stringify(document));
   return file;

@@ -28,9 +28,15 @@ export class SocketReader {
     this.#onBytes = onBytes;
   }
 
-  /** For `net.connect`. */
+  /** For `net.connect`. By private means the next buffer is asked for only while it may be another. */
   get onread(): OnReadOpts {
-    return { buffer: this.#next, callback: (count) => this.#onRead(count) };
+    const buffer = this.#sockets.fast === null ? this.#next : this.#buffers.shared;
+    return { buffer, callback: (count) => this.#onRead(count) };
+  }
+
+  /** The socket that was connected with `onread`. */
+  dialled(socket: Socket): void {
+    if (this.#sockets.fast !== null) this.#socket = socket;
   }
 
   /** Reads an accepted socket; `isFast`: by private means where they are to be had, unless something lies in the stream already. */

@@ -89,6 +89,7 @@ export class UpstreamConnection {
     this.client = client;
     this.reader = new SocketReader(sockets, (bytes) => this.#onData(bytes));
     const { socket, transport } = dialer.dial(endpoint, this.reader, preface);
+    if (socket === transport) this.reader.dialled(socket);
     this.endpoint = endpoint;
     this.dialer = dialer;
     this.socket = socket;

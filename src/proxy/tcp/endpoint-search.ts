@@ -3,7 +3,6 @@ import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { Tried } from '../../endpoint/endpoint-set.ts';
 import { type PendingPlace, type Pool, type PoolWaiter, Refusal } from '../../pool/pool.ts';
 import { retryReason } from '../../pool/retry.ts';
-import { hashOfClient } from '../client-hash.ts';
 
 /** Who looks for an endpoint. Each `start` and each `again` is answered once, at once or after `onQueued`, unless `leave` is called. */
 export interface Searcher {
@@ -22,11 +21,12 @@ export class EndpointSearch implements PoolWaiter {
   readonly #tried = new Tried();
   #place: PendingPlace | null = null;
 
-  constructor(pool: Pool, clientAddress: string, clock: Clock, searcher: Searcher) {
+  /** `hash`: of the client, where the pool's scheduler hashes; else 0. */
+  constructor(pool: Pool, hash: number, clock: Clock, searcher: Searcher) {
     this.#pool = pool;
     this.#clock = clock;
     this.#searcher = searcher;
-    this.#hash = pool.hashOn === null ? 0 : hashOfClient(pool.hashOn, clientAddress);
+    this.#hash = hash;
   }
 
   start(): void {

@@ -63,6 +63,7 @@ export class TcpAttempt {
     const { socket, transport } = dialer.dial(endpoint, this.reader, preface);
     this.socket = socket;
     this.#transport = transport;
+    if (socket === transport) this.reader.dialled(socket);
     socket.allowHalfOpen = true;
     this.writer = new SocketWriter(socket, sockets, socket === transport, () => this.#owner?.onUpstreamDrain());
     socket.on(dialer.readyEvent, () => this.#owner?.onConnected());

@@ -7,6 +7,7 @@ import { METHOD_LABELS } from '../../routing/route-cells.ts';
 import { sessionStatusOf } from '../../routing/session-status.ts';
 import type { ProxyHeader } from '../../wire/proxy-protocol.ts';
 import { HelloStatus, TlsHello } from '../../wire/tls-hello.ts';
+import { hashOfClient } from '../client-hash.ts';
 import { REASONS, type Reason } from '../listener-cells.ts';
 import { clientAddressOf, prefaceFor } from '../proxied.ts';
 import type { Secured } from '../secured.ts';
@@ -37,7 +38,6 @@ const LAST_BYTES_MS = 10_000;
  */
 export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
   readonly protocol = 'tcp';
-  readonly clientAddress: string;
   serverName = '';
   reason: Reason | 'client-gone' | '' = '';
   bytesIn = 0;
@@ -76,7 +76,8 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
     this.#secured = secured;
     this.#arrivalMs = clock.now();
     this.#proxied = proxied;
-    this.clientAddress = clientAddressOf(client, proxied);
+    // The socket keeps what it was asked once; who has gone has no address any more.
+    if (engine.access !== null) clientAddressOf(client, proxied);
     this.#deadline = new Deadline(wheel, (wait) => this.#onDue(wait));
     // A client that half-closes a TLS connection still wants its answer.
     client.allowHalfOpen = true;
@@ -85,6 +86,11 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
     client.on('end', () => this.#onClientEnd());
     this.#reader = new SocketReader(sockets, (bytes) => this.#onClientBytes(bytes));
     this.#writer = new SocketWriter(client, sockets, secured === null, () => this.#attempt?.socket.resume());
+  }
+
+  /** A system call, which a connection that is neither hashed nor logged does without. */
+  get clientAddress(): string {
+    return clientAddressOf(this.#client, this.#proxied);
   }
 
   get listenerName(): string {
@@ -132,7 +138,8 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
     this.#route = this.#settings.routes[route];
     const { pool } = this.#route;
     pool.countRequest();
-    this.#search = new EndpointSearch(pool, this.clientAddress, this.#engine.context.clock, this);
+    const hash = pool.hashOn === null ? 0 : hashOfClient(pool.hashOn, this.clientAddress);
+    this.#search = new EndpointSearch(pool, hash, this.#engine.context.clock, this);
     this.#search.start();
   }
 
@@ -145,8 +152,6 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
     this.#deadline.disarm();
     this.#begin(this.#settings.table.find(hello.serverName, hello.protocols));
   }
-
-  // --- an endpoint ---------------------------------------------------------------------------------------------------------------
 
   onQueued(): void {
     this.#deadline.arm(Wait.PENDING, this.#pool.options.limits.pendingTimeout);
@@ -197,8 +202,6 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
     else if (ahead.length >= READ_AHEAD) this.#client.resume();
   }
 
-  // --- bytes ---------------------------------------------------------------------------------------------------------------------
-
   #onClientBytes(bytes: Buffer): void {
     if (this.#state !== State.OPEN) return this.#hold(bytes);
     if (this.#isClientDone) return;
@@ -240,8 +243,6 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
   onUpstreamDrain(): void {
     this.#client.resume();
   }
-
-  // --- ends ----------------------------------------------------------------------------------------------------------------------
 
   /** The client sends no more; what the endpoint still has to say goes on. */
   #onClientEnd(): void {
@@ -330,8 +331,6 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
   cut(): void {
     if (this.#state !== State.CLOSED) this.#abort(Outcome.CLIENT_GONE, 'draining');
   }
-
-  // --- time ----------------------------------------------------------------------------------------------------------------------
 
   /** Called about once a second. */
   sweep(nowMs: number): void {
