@@ -123,6 +123,6 @@ export function chartL4(reports: readonly L4Report[], notes: readonly string[]):
 }
 
 const line = (words: readonly string[]) =>
-  `  ${words.map((word, i) => (i === 0 ? word.padEnd(11) : word.padStart(i === 1 ? 18 : 12))).join('')}`;
+  `  ${words.map((word, i) => (i === 0 ? word.padEnd(11) : word.padStart(i === 1 ? 18 : 14))).join('')}`;
 
 const fixed = (value: number, digits: number) => (Number.isFinite(value) ? value.toFixed(digits) : '–');

@@ -38,7 +38,9 @@ function exchange(port: number): Promise<string> {
   });
 }
 
-it('5000 short TCP connections go through a rolling restart of the endpoints, and none is lost', async () => {
+it('5000 short TCP connections go through a rolling restart of the endpoints, and none is lost', {
+  timeout: 120_000,
+}, async () => {
   await using registry = await startRegistry();
   await using stack = new AsyncDisposableStack();
   const endpoints = await Promise.all(['a1', 'b1', 'c1'].map((name) => start(name, 0, registry.address)));
@@ -59,13 +61,13 @@ it('5000 short TCP connections go through a rolling restart of the endpoints, an
       answers.set(answer, (answers.get(answer) ?? 0) + 1);
     }
   });
-  await eventually(() => answers.size === 3);
+  await eventually(() => answers.size === 3, { timeoutMs: 30_000 });
   for (const [i, endpoint] of endpoints.entries()) {
     endpoint.process.kill('SIGTERM');
     expect(await endpoint.process.exited).toEqual({ code: 0, signal: null });
     const name = `${'abc'[i]}2`;
     stack.use((await start(name, endpoint.port, registry.address)).process);
-    await eventually(() => answers.has(name));
+    await eventually(() => answers.has(name), { timeoutMs: 30_000 });
   }
   isRestarting = false;
   await Promise.all(clients);

@@ -248,13 +248,14 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
   #onClientEnd(): void {
     this.#isClientDone = true;
     if (this.#state === State.HELLO) this.#abort(Outcome.CLIENT_GONE, 'client-gone');
-    else if (this.#state === State.OPEN) this.#attempt?.socket.end();
+    else if (this.#state === State.OPEN) this.#attempt?.end(this.#isUpstreamDone);
   }
 
   onUpstreamEnd(): void {
     if (this.#state !== State.OPEN) return;
     this.#isUpstreamDone = true;
-    this.#client.end();
+    if (this.#isClientDone && this.#secured === null && this.#writer.isEmpty) this.#client.destroy();
+    else this.#client.end();
     this.#deadline.arm(Wait.IDLE, this.#idleMs);
   }
 
