@@ -2,11 +2,12 @@ import { OperationError } from '../base/errors.ts';
 import { consulStore } from './consul-store.ts';
 import { directoryStore } from './directory-store.ts';
 import { etcdStore } from './etcd-store.ts';
+import { nacosStore } from './nacos-store.ts';
 import type { Store, StoreContext, StoreKind } from './store.ts';
 import { zookeeperStore } from './zookeeper-store.ts';
 
 /** Every kind of store a config centre may live in. */
-export const stores: readonly StoreKind[] = [directoryStore, consulStore, zookeeperStore, etcdStore];
+export const stores: readonly StoreKind[] = [directoryStore, consulStore, zookeeperStore, etcdStore, nacosStore];
 
 /** Scheme and user; servers; path and query. */
 const AUTHORITY = /^([a-z0-9+]+:\/\/(?:[^/?@]*@)?)([^/?]*)(.*)$/;

@@ -1,6 +1,6 @@
 import { Agent, request } from 'undici';
 import { OperationError } from '../base/errors.ts';
-import { Poll } from './poll.ts';
+import { Polls } from './polls.ts';
 import type { Store, StoreContext, Stored, StoreKind, StoreSink } from './store.ts';
 import { tlsOf } from './store-tls.ts';
 
@@ -30,9 +30,8 @@ class ConsulStore implements Store {
   readonly #base: string;
   readonly #prefix: string;
   readonly #token: string;
-  readonly #context: StoreContext;
   readonly #agent: Agent;
-  readonly #watches = new Set<Poll>();
+  readonly #polls: Polls;
 
   constructor(address: URL, context: StoreContext) {
     const prefix = decodeURIComponent(address.pathname).replace(/^\/+|\/+$/g, '');
@@ -46,7 +45,7 @@ class ConsulStore implements Store {
     this.#base = `${tls === null ? 'http' : 'https'}://${address.hostname}:${address.port || 8500}`;
     this.#prefix = prefix;
     this.#token = decodeURIComponent(address.password) || (context.environment.CONSUL_HTTP_TOKEN ?? '');
-    this.#context = context;
+    this.#polls = new Polls(context.random);
   }
 
   async get(key: string): Promise<Stored | null> {
@@ -83,20 +82,11 @@ class ConsulStore implements Store {
       index = reply.index < index ? 0 : reply.index;
       return storedOf(reply);
     };
-    const poll = new Poll(look, sink, this.#context.random);
-    this.#watches.add(poll);
-    poll.start();
-    return {
-      close: () => {
-        this.#watches.delete(poll);
-        poll.close();
-      },
-    };
+    return this.#polls.watch(look, sink);
   }
 
   async close(): Promise<void> {
-    for (const poll of this.#watches) poll.close();
-    this.#watches.clear();
+    this.#polls.close();
     await this.#agent.destroy();
   }
 

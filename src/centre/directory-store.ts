@@ -6,7 +6,8 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { OperationError } from '../base/errors.ts';
 import { replaceFile } from '../base/saved-file.ts';
-import { Poll, pause } from './poll.ts';
+import { pause } from './poll.ts';
+import { Polls } from './polls.ts';
 import type { Store, StoreContext, Stored, StoreKind, StoreSink } from './store.ts';
 
 /** Where changes are not told (network file systems). */
@@ -19,15 +20,14 @@ const LOCK_PAUSE_MS = 5;
 class DirectoryStore implements Store {
   readonly address: string;
   readonly #directory: string;
-  readonly #context: StoreContext;
-  readonly #watches = new Set<Poll>();
+  readonly #polls: Polls;
 
   constructor(address: URL, context: StoreContext) {
     if (address.host !== '')
       throw new OperationError('bad-store', `${address.href}: write the whole path, as in ${directoryStore.example}`);
     this.#directory = fileURLToPath(address);
     this.address = `file://${this.#directory}`;
-    this.#context = context;
+    this.#polls = new Polls(context.random);
   }
 
   async get(key: string): Promise<Stored | null> {
@@ -69,28 +69,16 @@ class DirectoryStore implements Store {
 
   watch(key: string, sink: StoreSink): { close(): void } {
     let isFirst = true;
-    const poll = new Poll(
-      async (signal) => {
-        if (!isFirst) await this.#nextChange(key, signal);
-        isFirst = false;
-        return this.get(key);
-      },
-      sink,
-      this.#context.random,
-    );
-    this.#watches.add(poll);
-    poll.start();
-    return {
-      close: () => {
-        this.#watches.delete(poll);
-        poll.close();
-      },
+    const look = async (signal: AbortSignal) => {
+      if (!isFirst) await this.#nextChange(key, signal);
+      isFirst = false;
+      return this.get(key);
     };
+    return this.#polls.watch(look, sink);
   }
 
   async close(): Promise<void> {
-    for (const poll of this.#watches) poll.close();
-    this.#watches.clear();
+    this.#polls.close();
   }
 
   /** Resolves when something happens in the key's directory, or after a while. */

@@ -1,6 +1,7 @@
 import { OperationError } from '../base/errors.ts';
 import { EtcdClient } from '../stores/etcd/etcd-client.ts';
-import { Poll, pause } from './poll.ts';
+import { pause } from './poll.ts';
+import { Polls } from './polls.ts';
 import type { Store, StoreContext, Stored, StoreKind, StoreSink } from './store.ts';
 import { tlsOf } from './store-tls.ts';
 
@@ -15,8 +16,7 @@ class EtcdStore implements Store {
   readonly address: string;
   readonly #prefix: string;
   readonly #client: EtcdClient;
-  readonly #random: StoreContext['random'];
-  readonly #polls = new Set<Poll>();
+  readonly #polls: Polls;
 
   constructor(url: URL, { environment, random }: StoreContext, hosts: readonly string[]) {
     const path = decodeURIComponent(url.pathname).replace(/\/+$/, '');
@@ -24,7 +24,7 @@ class EtcdStore implements Store {
       throw new OperationError('bad-store', `${url.host}: name servers and a path, as in ${etcdStore.example}`);
     this.address = `etcd://${hosts.join(',')}${path}`;
     this.#prefix = `${path}/`;
-    this.#random = random;
+    this.#polls = new Polls(random);
     const tls = tlsOf(url);
     const scheme = tls === null ? 'http' : 'https';
     // As etcdctl reads them.
@@ -71,20 +71,11 @@ class EtcdStore implements Store {
       after = revision;
       return stored;
     };
-    const poll = new Poll(look, sink, this.#random);
-    this.#polls.add(poll);
-    poll.start();
-    return {
-      close: () => {
-        this.#polls.delete(poll);
-        poll.close();
-      },
-    };
+    return this.#polls.watch(look, sink);
   }
 
   async close(): Promise<void> {
-    for (const poll of this.#polls) poll.close();
-    this.#polls.clear();
+    this.#polls.close();
     await this.#client.close();
   }
 

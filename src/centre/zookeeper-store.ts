@@ -3,7 +3,7 @@ import { OperationError } from '../base/errors.ts';
 import { parseConnectString } from '../stores/zookeeper/connect-string.ts';
 import type { NodeAccess, NodeStat } from '../stores/zookeeper/messages.ts';
 import { ZookeeperSession } from '../stores/zookeeper/zookeeper-session.ts';
-import { Poll } from './poll.ts';
+import { Polls } from './polls.ts';
 import type { Store, StoreContext, Stored, StoreKind, StoreSink } from './store.ts';
 import { tlsOf } from './store-tls.ts';
 
@@ -17,9 +17,8 @@ const PATIENCE_MS = 5000;
 class ZookeeperStore implements Store {
   readonly address: string;
   readonly #access: NodeAccess;
-  readonly #random: StoreContext['random'];
   readonly #session: ZookeeperSession;
-  readonly #polls = new Set<Poll>();
+  readonly #polls: Polls;
   /** Told once, of a new session, an outage or the end. */
   readonly #waiters = new Set<(error: OperationError | null) => void>();
   #isStarted = false;
@@ -34,7 +33,7 @@ class ZookeeperStore implements Store {
     const auth = inAddress || (environment.ZOOKEEPER_AUTH ?? '');
     this.address = `zookeeper://${hosts.join(',')}${path}`;
     this.#access = auth === '' ? 'open' : 'creator';
-    this.#random = random;
+    this.#polls = new Polls(random);
     this.#session = new ZookeeperSession(
       { address, timeoutMs: SESSION_MS, auth, tls: tlsOf(url), clock: systemClock, random },
       {
@@ -97,20 +96,11 @@ class ZookeeperStore implements Store {
         throw error;
       }
     };
-    const poll = new Poll(look, sink, this.#random);
-    this.#polls.add(poll);
-    poll.start();
-    return {
-      close: () => {
-        this.#polls.delete(poll);
-        poll.close();
-      },
-    };
+    return this.#polls.watch(look, sink);
   }
 
   async close(): Promise<void> {
-    for (const poll of this.#polls) poll.close();
-    this.#polls.clear();
+    this.#polls.close();
     this.#tell(new OperationError('store-closed', `${this.address} was closed`));
     await this.#session.close();
   }

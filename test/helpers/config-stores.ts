@@ -4,6 +4,7 @@ import { openStore } from '../../src/centre/catalog.ts';
 import { ConfigCentre } from '../../src/centre/config-centre.ts';
 import type { Store } from '../../src/centre/store.ts';
 import { startRegistry } from './embedded-registry.ts';
+import { NacosPeer } from './nacos-peer.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
 /** A store of a test's own, which can be taken away and brought back. */
@@ -73,6 +74,29 @@ export const embeddedWorld: StoreKindUnderTest = {
     };
   },
 };
+
+/** A double of Nacos 2, or of r-nacos, which writes whatever it is told to expect. What a real one answers is seen where there is one. */
+export function nacosDoubleWorld(of: 'Nacos' | 'r-nacos'): StoreKindUnderTest {
+  return {
+    name: `a double of ${of}`,
+    skip: false,
+    async start() {
+      const peer = await NacosPeer.start(
+        of === 'Nacos' ? { compares: true, lagMs: 20 } : { compares: false, lagMs: 0 },
+      );
+      return {
+        address: `nacos://127.0.0.1:1/evenkeel/test?grpcPort=${peer.port}`,
+        kill: () => peer.goAway(),
+        revive: () => peer.comeBack(),
+        reviveEmpty: async () => {
+          peer.configs.clear();
+          await peer.comeBack();
+        },
+        close: () => peer.goAway(),
+      };
+    },
+  };
+}
 
 /** Opens a store as a proxy or a command does. Whoever opens it closes it. */
 export function openTestStore(address: string, seed = 1): Store {

@@ -3,6 +3,7 @@ import http2 from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { GrpcFrames, grpcFrame } from '../../src/stores/nacos/grpc-frames.ts';
 import { decodeNacosPayload, encodeNacosPayload } from '../../src/stores/nacos/nacos-payload.ts';
+import { NacosConfigs, type NacosConfigsOptions } from './nacos-configs.ts';
 
 /** An instance as Nacos tells it. */
 export type PeerInstance = Readonly<Record<string, unknown>> & { readonly ip: string; readonly port: number };
@@ -11,10 +12,12 @@ interface Connection {
   stream: http2.ServerHttp2Stream | null;
   readonly subscribed: Set<string>;
   readonly instances: Map<string, PeerInstance>;
+  /** Configs it listens to. */
+  readonly listened: Set<string>;
 }
 
 /**
- * The naming part of a Nacos 2 server's gRPC, in memory, with the answers r-nacos 0.8.8 has in its source (not recorded from one: `servers/nacos-registry.test.ts` is
+ * A Nacos 2 server's gRPC, in memory, with the answers r-nacos 0.8.8 has in its source (not recorded from one: `servers/nacos-registry.test.ts` is
  * for the real thing). Subscriptions and instances live as long as their connection. Whoever starts one closes it.
  */
 export class NacosPeer implements AsyncDisposable {
@@ -24,12 +27,21 @@ export class NacosPeer implements AsyncDisposable {
   answerWith: ((type: string, answer: Record<string, unknown>) => Record<string, unknown>) | null = null;
   readonly #own = new Map<string, PeerInstance>();
   readonly #connections = new Map<http2.Http2Session, Connection>();
+  readonly configs: NacosConfigs;
   #server: http2.Http2Server | null = null;
   #pushes = 0;
   port = 0;
 
-  static async start(): Promise<NacosPeer> {
-    const peer = new NacosPeer();
+  private constructor(configs: NacosConfigsOptions) {
+    this.configs = new NacosConfigs(configs, (key, names) => {
+      for (const { stream, listened } of this.#connections.values())
+        if (stream !== null && listened.has(key))
+          write(stream, 'ConfigChangeNotifyRequest', { requestId: String(++this.#pushes), ...names });
+    });
+  }
+
+  static async start(configs: NacosConfigsOptions = { compares: true, lagMs: 20 }): Promise<NacosPeer> {
+    const peer = new NacosPeer(configs);
     await peer.comeBack();
     return peer;
   }
@@ -78,7 +90,7 @@ export class NacosPeer implements AsyncDisposable {
   }
 
   #greet(session: http2.ServerHttp2Session): void {
-    const connection: Connection = { stream: null, subscribed: new Set(), instances: new Map() };
+    const connection: Connection = { stream: null, subscribed: new Set(), instances: new Map(), listened: new Set() };
     this.#connections.set(session, connection);
     session.on('error', () => {});
     session.on('close', () => {
@@ -116,7 +128,8 @@ export class NacosPeer implements AsyncDisposable {
       if (asked.type === 'registerInstance') connection.instances.set(at, asked.instance);
       else connection.instances.delete(at);
       this.#push(key);
-    }
+    } else if (type === 'ServiceQueryRequest') answer = { ...answer, serviceInfo: this.#info(key) };
+    else answer = { ...answer, ...this.configs.answer(type, asked, connection.listened) };
     answer = this.answerWith?.(type, answer) ?? answer;
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));

@@ -18,15 +18,18 @@ export interface StoreProgram {
 /** Runs a real server of a test's own, as a program that can be killed and started again. */
 export async function startStoreProgram(program: StoreProgram): Promise<RealServer> {
   let child: RunningProcess;
-  const start = async () => {
-    await program.forget();
+  const resume = async () => {
     child = await startProcess(program.command, [...program.arguments], { env: program.env });
     await eventually(async () => (await fetch(`${program.address}${program.readyPath}`)).ok, {
       timeoutMs: 120_000,
       intervalMs: 100,
     });
   };
-  await start();
+  const restart = async () => {
+    await program.forget();
+    await resume();
+  };
+  await restart();
   return {
     address: program.address,
     grpcPort: program.grpcPort,
@@ -35,7 +38,8 @@ export async function startStoreProgram(program: StoreProgram): Promise<RealServ
       child.kill('SIGKILL');
       await child.stop(1000);
     },
-    restart: start,
+    restart,
+    resume,
     stop: async () => void (await child.stop(5000)),
   };
 }

@@ -18,6 +18,8 @@ export interface RealServer {
   readonly crash: (() => Promise<void>) | null;
   /** Comes back on its ports without anything. */
   readonly restart: (() => Promise<void>) | null;
+  /** Comes back on its ports with what it has on disk; absent where it keeps nothing or is not ours to start. */
+  readonly resume?: () => Promise<void>;
   /** Whoever started it stops it. */
   stop(): Promise<void>;
 }

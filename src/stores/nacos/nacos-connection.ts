@@ -16,6 +16,9 @@ const SETTLE_MS = 100;
 /** The error of a server that does not know the connection. */
 const FORGOTTEN = 301;
 
+/** There is no such config. */
+const NOT_FOUND = 300;
+
 /** Servers serve by the kind of client; this is the youngest that they all know. */
 const CLIENT_VERSION = 'Nacos-Java-Client:v2.4.0';
 
@@ -241,7 +244,7 @@ function settle(
   if (type !== 'ErrorResponse' && (resultCode === undefined || resultCode === 200)) return resolve(content);
   const isDenied = errorCode === 403 || resultCode === 403;
   const why = `${errorCode ?? resultCode}: ${message ?? 'no reason given'}`;
-  const code = isDenied ? 'registry-denied' : 'registry-error';
+  const code = isDenied ? 'registry-denied' : errorCode === NOT_FOUND ? 'registry-unknown' : 'registry-error';
   const error = new OperationError(code, `Nacos refuses ${asked} (${why})`, { retryable: !isDenied });
   refuse(error, errorCode === FORGOTTEN);
 }
