@@ -70,10 +70,10 @@ export class Registrations {
     await Promise.all(leaving.map((one) => one.leave()));
   }
 
-  /** Tries no more to register, and takes nothing back. */
+  /** Another process is registered under the same IDs: keeps nothing up any more, and takes nothing back. */
   abandon(): void {
     this.#hasLeft = true;
-    for (const one of this.#kept.values()) one.abandon();
+    for (const one of this.#kept.values()) one.release();
     this.#kept.clear();
   }
 
@@ -148,13 +148,13 @@ class Kept {
     }
   }
 
-  abandon(): void {
-    this.#isLeaving = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+  release(): void {
+    this.#stop();
+    void this.#registered.then((registered) => registered?.release?.());
   }
 
   async leave(): Promise<void> {
-    this.abandon();
+    this.#stop();
     const late = Promise.withResolvers<string>();
     const timer = setTimeout(late.resolve, LEAVE_MS, 'it does not answer in time');
     const failure = await Promise.race([this.#deregister(), late.promise]);
@@ -163,6 +163,11 @@ class Kept {
     const { service, id } = this.#self;
     const fields = { registry: this.registryName, service, id, error: failure };
     this.#context.log('warn', 'a listener could not be taken out of its registry, which finds out by its TTL', fields);
+  }
+
+  #stop(): void {
+    this.#isLeaving = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
   /** '' or what went wrong. */

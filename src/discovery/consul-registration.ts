@@ -1,8 +1,8 @@
 import type Consul from 'consul';
-import { Backoff } from '../base/backoff.ts';
 import { OperationError } from '../base/errors.ts';
 import { formatHostPort } from '../base/literals.ts';
 import type { ConsulTransport } from './consul-transport.ts';
+import { Heartbeat } from './heartbeat.ts';
 import type { Registered, Registration, RegistryContext } from './registry.ts';
 
 /** The least Consul accepts; it looks every 30 s. A service that never says goodbye is gone after some two minutes. */
@@ -19,36 +19,38 @@ export class ConsulRegistration implements Registered {
   readonly #self: Registration;
   readonly #transport: ConsulTransport;
   readonly #consul: Consul;
-  readonly #context: RegistryContext;
-  readonly #backoff: Backoff;
-  #timer: NodeJS.Timeout | null = null;
-  #closed = false;
+  readonly #heartbeat: Heartbeat;
+  readonly #onLeave: () => void;
   #isRegistered = false;
-  #failure = '';
 
-  constructor(self: Registration, transport: ConsulTransport, consul: Consul, context: RegistryContext) {
+  constructor(
+    self: Registration,
+    transport: ConsulTransport,
+    consul: Consul,
+    context: RegistryContext,
+    onLeave: () => void,
+  ) {
     this.#self = self;
     this.#transport = transport;
     this.#consul = consul;
-    this.#context = context;
-    this.#backoff = new Backoff(250, Math.max(1000, self.ttlMs / 3), context.random);
+    this.#onLeave = onLeave;
+    const { service, id, ttlMs } = self;
+    this.#heartbeat = new Heartbeat({
+      beat: () => (this.#isRegistered ? this.#pass() : this.#register()),
+      intervalMs: ttlMs / 3,
+      retryMaxMs: Math.max(1000, ttlMs / 3),
+      context,
+      fields: { service, id },
+    });
   }
 
   /** Registers. Rejects when the registry refuses; when it cannot be reached, goes on trying and resolves. */
-  async start(): Promise<void> {
-    try {
-      await this.#register();
-      this.#schedule(this.#self.ttlMs / 3);
-    } catch (error) {
-      const failure = error as OperationError;
-      if (!failure.retryable) throw failure;
-      this.#complain(failure);
-      this.#schedule(this.#backoff.next());
-    }
+  start(): Promise<void> {
+    return this.#heartbeat.start();
   }
 
   async deregister(): Promise<void> {
-    this.stop();
+    this.release();
     const { id } = this.#self;
     try {
       await this.#consul.agent.service.deregister(id);
@@ -59,29 +61,11 @@ export class ConsulRegistration implements Registered {
     }
   }
 
-  /** No further heartbeat; the service stays registered until its TTL is over. */
-  stop(): void {
-    this.#closed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+  /** Sends nothing any more; the service stays registered until its TTL is over, or for whoever registered it anew. */
+  release(): void {
+    this.#heartbeat.stop();
+    this.#onLeave();
   }
-
-  #schedule(ms: number): void {
-    if (!this.#closed) this.#timer = setTimeout(this.#beat, ms);
-  }
-
-  readonly #beat = async (): Promise<void> => {
-    try {
-      if (this.#isRegistered) await this.#pass();
-      else await this.#register();
-      this.#failure = '';
-      this.#backoff.reset();
-      this.#schedule(this.#self.ttlMs / 3);
-    } catch (error) {
-      this.#complain(error as OperationError);
-      this.#schedule(this.#backoff.next());
-    }
-  };
 
   async #register(): Promise<void> {
     const body = JSON.stringify(registrationBody(this.#self));
@@ -109,13 +93,6 @@ export class ConsulRegistration implements Registered {
       if (failure.code === 'registry-unknown' || failure.code === 'registry-error') this.#isRegistered = false;
       throw failure;
     }
-  }
-
-  #complain(error: OperationError): void {
-    if (this.#closed || error.message === this.#failure) return;
-    this.#failure = error.message;
-    const { service, id } = this.#self;
-    this.#context.log('warn', 'the registration is not kept up; trying again', { service, id, error: error.message });
   }
 }
 

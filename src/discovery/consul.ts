@@ -133,31 +133,32 @@ export class ConsulRegistry implements Registry {
     if (this.#transport === null || this.#closed)
       throw new OperationError('registry-closed', 'the registry does not run');
     this.#consul ??= this.#client();
-    const registration = new ConsulRegistration(self, this.#transport, this.#consul, this.#context);
+    const leave = () => void this.#registrations.delete(registration);
+    const registration: ConsulRegistration = new ConsulRegistration(
+      self,
+      this.#transport,
+      this.#consul,
+      this.#context,
+      leave,
+    );
     this.#registrations.add(registration);
     try {
       await registration.start();
     } catch (error) {
-      this.#registrations.delete(registration);
+      leave();
       throw error;
     }
-    return {
-      deregister: () => {
-        this.#registrations.delete(registration);
-        return registration.deregister();
-      },
-    };
+    return registration;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#contact.close();
     for (const watch of this.#watches.values()) watch.close();
-    for (const registration of this.#registrations) registration.stop();
+    for (const registration of this.#registrations) registration.release();
     this.#watches.clear();
     this.#waiting.clear();
     this.#subscriptions.clear();
-    this.#registrations.clear();
     this.#consul?.destroy();
     await this.#transport?.close();
   }

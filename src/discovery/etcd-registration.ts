@@ -1,6 +1,5 @@
-import { Backoff } from '../base/backoff.ts';
-import type { OperationError } from '../base/errors.ts';
 import type { EtcdClient } from '../stores/etcd/etcd-client.ts';
+import { Heartbeat } from './heartbeat.ts';
 import type { Registered, RegistryContext } from './registry.ts';
 
 /** The key a registration consists of. */
@@ -16,82 +15,57 @@ export interface OwnKey {
 export class EtcdRegistration implements Registered {
   readonly #own: OwnKey;
   readonly #client: EtcdClient;
-  readonly #context: RegistryContext;
-  readonly #backoff: Backoff;
+  readonly #heartbeat: Heartbeat;
   readonly #onLeave: () => void;
   #lease: string | null = null;
-  #timer: NodeJS.Timeout | null = null;
-  #closed = false;
-  #failure = '';
+  #wasPut = false;
 
   constructor(own: OwnKey, client: EtcdClient, context: RegistryContext, onLeave: () => void) {
     this.#own = own;
     this.#client = client;
-    this.#context = context;
     this.#onLeave = onLeave;
-    this.#backoff = new Backoff(250, Math.max(1000, own.ttlMs / 3), context.random);
+    this.#heartbeat = new Heartbeat({
+      beat: async () => {
+        if (!(await this.#isKept())) await this.#put();
+      },
+      intervalMs: own.ttlMs / 3,
+      retryMaxMs: Math.max(1000, own.ttlMs / 3),
+      context,
+      fields: { key: own.key },
+    });
   }
 
   /** Rejects when etcd refuses; when it cannot be reached, goes on trying and resolves. */
-  async start(): Promise<void> {
-    try {
-      await this.#put();
-      this.#schedule(this.#own.ttlMs / 3);
-    } catch (error) {
-      const failure = error as OperationError;
-      if (!failure.retryable) throw failure;
-      this.#complain(failure);
-      this.#schedule(this.#backoff.next());
-    }
+  start(): Promise<void> {
+    return this.#heartbeat.start();
   }
 
+  /** A key that another process has put since stays: it is of that one's lease. */
   async deregister(): Promise<void> {
-    this.stop();
-    this.#onLeave();
+    this.release();
     if (this.#lease !== null) await this.#client.revokeLease(this.#lease);
   }
 
   /** Renews no more; the key goes when its lease does. */
-  stop(): void {
-    this.#closed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+  release(): void {
+    this.#heartbeat.stop();
+    this.#onLeave();
   }
 
-  #schedule(ms: number): void {
-    if (!this.#closed) this.#timer = setTimeout(this.#beat, ms);
-  }
-
-  readonly #beat = async (): Promise<void> => {
-    try {
-      if (!(await this.#isKept())) await this.#put();
-      this.#failure = '';
-      this.#backoff.reset();
-      this.#schedule(this.#own.ttlMs / 3);
-    } catch (error) {
-      this.#complain(error as OperationError);
-      this.#schedule(this.#backoff.next());
-    }
-  };
-
+  /** Whether the key is there: by our lease, which is renewed, or put since by another process. */
   async #isKept(): Promise<boolean> {
-    if (this.#lease === null || !(await this.#client.keepLeaseAlive(this.#lease))) return false;
-    const { records } = await this.#client.range(this.#own.key, { keysOnly: true });
-    return records.length > 0;
+    if (!this.#wasPut) return false;
+    const isAlive = await this.#client.keepLeaseAlive(this.#lease!);
+    const [record] = (await this.#client.range(this.#own.key, { keysOnly: true })).records;
+    return record !== undefined && (isAlive || record.lease !== this.#lease);
   }
 
   async #put(): Promise<void> {
     const { key, value, ttlMs } = this.#own;
     this.#lease = await this.#client.grantLease(Math.max(1, Math.ceil(ttlMs / 1000)));
     await this.#client.put(key, value, this.#lease);
+    this.#wasPut = true;
     // It was told to leave while it was on its way.
-    if (this.#closed) await this.#client.revokeLease(this.#lease);
-  }
-
-  #complain(error: OperationError): void {
-    if (this.#closed || error.message === this.#failure) return;
-    this.#failure = error.message;
-    const { key } = this.#own;
-    this.#context.log('warn', 'the registration is not kept up; trying again', { key, error: error.message });
+    if (this.#heartbeat.isStopped) await this.#client.revokeLease(this.#lease);
   }
 }

@@ -139,8 +139,7 @@ export class EtcdRegistry implements Registry {
     this.#closed = true;
     this.#contact.close();
     this.#stop();
-    for (const registration of this.#registrations) registration.stop();
-    this.#registrations.clear();
+    for (const registration of this.#registrations) registration.release();
     this.#watches.close();
     await this.#client?.close();
   }

@@ -1,6 +1,6 @@
-import { Backoff } from '../base/backoff.ts';
 import { OperationError } from '../base/errors.ts';
 import type { Answered, HttpAsker } from '../stores/http-asker.ts';
+import { Heartbeat } from './heartbeat.ts';
 import type { Registered, Registration, RegistryContext } from './registry.ts';
 
 /**
@@ -10,65 +10,46 @@ import type { Registered, Registration, RegistryContext } from './registry.ts';
 export class EurekaRegistration implements Registered {
   readonly #self: Registration;
   readonly #asker: HttpAsker;
-  readonly #context: RegistryContext;
-  readonly #backoff: Backoff;
+  readonly #heartbeat: Heartbeat;
+  readonly #onLeave: () => void;
   readonly #app: string;
   readonly #path: string;
-  #timer: NodeJS.Timeout | null = null;
-  #closed = false;
   #isRegistered = false;
-  #failure = '';
 
-  constructor(self: Registration, asker: HttpAsker, context: RegistryContext) {
+  constructor(self: Registration, asker: HttpAsker, context: RegistryContext, onLeave: () => void) {
     this.#self = self;
     this.#asker = asker;
-    this.#context = context;
-    this.#backoff = new Backoff(250, Math.max(1000, self.ttlMs / 3), context.random);
-    this.#app = self.service.toUpperCase();
+    this.#onLeave = onLeave;
+    const { service, id, ttlMs } = self;
+    this.#app = service.toUpperCase();
     this.#path = `/apps/${encodeURIComponent(this.#app)}`;
+    this.#heartbeat = new Heartbeat({
+      beat: async () => {
+        if (!this.#isRegistered || !(await this.#renew())) await this.#register();
+      },
+      intervalMs: ttlMs / 3,
+      retryMaxMs: Math.max(1000, ttlMs / 3),
+      context,
+      fields: { service, id },
+    });
   }
 
   /** Registers. Rejects when the registry refuses; when it cannot be reached, goes on trying and resolves. */
-  async start(): Promise<void> {
-    try {
-      await this.#register();
-      this.#schedule(this.#self.ttlMs / 3);
-    } catch (error) {
-      const failure = error as OperationError;
-      if (!failure.retryable) throw failure;
-      this.#complain(failure);
-      this.#schedule(this.#backoff.next());
-    }
+  start(): Promise<void> {
+    return this.#heartbeat.start();
   }
 
   async deregister(): Promise<void> {
-    this.stop();
+    this.release();
     const answered = await this.#send('DELETE', this.#instancePath);
     if (answered.status >= 300 && answered.status !== 404) throw this.#refusal(answered, 'deregister');
   }
 
-  /** No further heartbeat; the service stays registered until its lease is over. */
-  stop(): void {
-    this.#closed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+  /** No further heartbeat; the service stays registered until its lease is over, or for whoever registered it anew. */
+  release(): void {
+    this.#heartbeat.stop();
+    this.#onLeave();
   }
-
-  #schedule(ms: number): void {
-    if (!this.#closed) this.#timer = setTimeout(this.#beat, ms);
-  }
-
-  readonly #beat = async (): Promise<void> => {
-    try {
-      if (!this.#isRegistered || !(await this.#renew())) await this.#register();
-      this.#failure = '';
-      this.#backoff.reset();
-      this.#schedule(this.#self.ttlMs / 3);
-    } catch (error) {
-      this.#complain(error as OperationError);
-      this.#schedule(this.#backoff.next());
-    }
-  };
 
   async #register(): Promise<void> {
     this.#isRegistered = false;
@@ -105,13 +86,6 @@ export class EurekaRegistration implements Registered {
     return new OperationError(code, `Eureka refuses to ${act} ${this.#self.id} (${why})`, {
       retryable: status === 429 || status >= 500,
     });
-  }
-
-  #complain(error: OperationError): void {
-    if (this.#closed || error.message === this.#failure) return;
-    this.#failure = error.message;
-    const { service, id } = this.#self;
-    this.#context.log('warn', 'the registration is not kept up; trying again', { service, id, error: error.message });
   }
 }
 

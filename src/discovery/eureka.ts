@@ -5,10 +5,10 @@ import { duration } from '../base/literals.ts';
 import { clientTls, readClientTls } from '../stores/client-tls.ts';
 import { HttpAsker } from '../stores/http-asker.ts';
 import { storeAddresses } from '../stores/store-addresses.ts';
-import { cleanSet, fingerprint } from './clean-set.ts';
 import { type EurekaInstance, toEndpoint } from './eureka-instance.ts';
 import { type EurekaNews, EurekaPoll } from './eureka-poll.ts';
 import { EurekaRegistration } from './eureka-registration.ts';
+import { EurekaWatch } from './eureka-watch.ts';
 import type {
   Registered,
   Registration,
@@ -18,8 +18,8 @@ import type {
   RegistrySink,
   ServiceRef,
   Subscription,
-  Suspicion,
 } from './registry.ts';
+import { ServiceWatches } from './service-watches.ts';
 
 const options = z.object({
   address: storeAddresses('http://127.0.0.1:8761/eureka').describe(
@@ -45,20 +45,11 @@ const options = z.object({
 
 export type EurekaOptions = z.infer<typeof options>;
 
-/** What the pools of one service share. */
-interface Watch {
-  readonly service: ServiceRef;
-  readonly sinks: Set<RegistrySink>;
-  endpoints: readonly RegistryEndpoint[] | null;
-  fingerprint: string;
-  suspicion: Suspicion | null;
-}
-
 /** Reads services from Eureka, Netflix's or Spring Cloud's: one poll for all of them, by deltas. An error never takes endpoints away. */
 export class EurekaRegistry implements Registry {
   readonly #options: EurekaOptions;
   readonly #context: RegistryContext;
-  readonly #watches = new Map<string, Watch>();
+  readonly #watches: ServiceWatches<EurekaWatch>;
   readonly #registrations = new Set<EurekaRegistration>();
   #asker: HttpAsker | null = null;
   #poll: EurekaPoll | null = null;
@@ -70,6 +61,7 @@ export class EurekaRegistry implements Registry {
   constructor(options: EurekaOptions, context: RegistryContext) {
     this.#options = options;
     this.#context = context;
+    this.#watches = new ServiceWatches((service) => new EurekaWatch(service, this.#shared), context.random);
   }
 
   /** Rejects only when a TLS file cannot be read. */
@@ -80,56 +72,33 @@ export class EurekaRegistry implements Registry {
     const events = { told: this.#told, failed: this.#failed };
     this.#asker = asker;
     this.#poll = new EurekaPoll({ asker, intervalMs, context: this.#context, events });
+    this.#watches.open();
     this.#poll.start();
   }
 
   subscribe(service: ServiceRef, sink: RegistrySink): Subscription {
-    const key = JSON.stringify([service.name, service.tags]);
-    let watch = this.#watches.get(key);
-    if (watch === undefined) {
-      watch = { service, sinks: new Set(), endpoints: null, fingerprint: '', suspicion: null };
-      this.#watches.set(key, watch);
-      // While the registry is away only what is known to be there is told: the rest may be there by now.
-      if (this.#isFilled && this.#instancesOf(service.name).length + (this.#failure === null ? 1 : 0) > 0)
-        this.#refill(watch, null);
-    }
-    watch.sinks.add(sink);
-    if (watch.endpoints !== null) sink.replace({ endpoints: watch.endpoints, suspicion: watch.suspicion });
-    if (this.#failure !== null) sink.unavailable(this.#failure);
-    const joined = watch;
-    return {
-      close: () => {
-        joined.sinks.delete(sink);
-        if (joined.sinks.size === 0 && this.#watches.get(key) === joined) this.#watches.delete(key);
-      },
-      refresh: () => this.#poll?.refresh(),
-    };
+    return this.#watches.subscribe(service, sink);
   }
 
   async register(self: Registration): Promise<Registered> {
     if (this.#asker === null || this.#closed) throw new OperationError('registry-closed', 'the registry does not run');
-    const registration = new EurekaRegistration(self, this.#asker, this.#context);
+    const leave = () => void this.#registrations.delete(registration);
+    const registration: EurekaRegistration = new EurekaRegistration(self, this.#asker, this.#context, leave);
     this.#registrations.add(registration);
     try {
       await registration.start();
     } catch (error) {
-      this.#registrations.delete(registration);
+      leave();
       throw error;
     }
-    return {
-      deregister: () => {
-        this.#registrations.delete(registration);
-        return registration.deregister();
-      },
-    };
+    return registration;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#poll?.close();
-    for (const registration of this.#registrations) registration.stop();
-    this.#watches.clear();
-    this.#registrations.clear();
+    for (const registration of this.#registrations) registration.release();
+    this.#watches.close();
     await this.#asker?.close();
   }
 
@@ -137,13 +106,11 @@ export class EurekaRegistry implements Registry {
     if (this.#failure !== null) this.#context.log('info', 'registry is back', { registry: this.#context.name });
     this.#failure = null;
     this.#isFilled = true;
-    for (const watch of [...this.#watches.values()]) {
+    for (const watch of this.#watches) {
       // A VIP may be of any application.
-      const isNews = this.#options.by !== 'app' || changed?.has(watch.service.name.toUpperCase()) !== false;
-      if (watch.endpoints === null || (isNews && changed?.size !== 0)) this.#refill(watch, suspicion);
-      else watch.suspicion = suspicion;
-      const set = { endpoints: watch.endpoints!, suspicion: watch.suspicion };
-      for (const sink of [...watch.sinks]) sink.replace(set);
+      const isNews = this.#options.by !== 'app' || changed?.has(watch.service.toUpperCase()) !== false;
+      if (isNews && changed?.size !== 0) watch.tell(suspicion);
+      else watch.confirm();
     }
   };
 
@@ -154,28 +121,21 @@ export class EurekaRegistry implements Registry {
     const { log, name } = this.#context;
     if (before === null)
       log('warn', 'registry lost; its endpoints stay in use', { registry: name, error: error.message });
-    for (const { sinks } of [...this.#watches.values()]) for (const sink of [...sinks]) sink.unavailable(error);
+    for (const watch of this.#watches) watch.fail(error);
   };
 
-  /** Keeps the very list where nothing changed. */
-  #refill(watch: Watch, suspicion: Suspicion | null): void {
-    const { service } = watch;
-    const records = this.#instancesOf(service.name).map((one) => toEndpoint(one, this.#choice, this.#poll!.fetchedAt));
-    const wanted = records.filter(({ tags }) => service.tags.every((tag) => tags.includes(tag)));
-    const { endpoints, dropped, firstFault } = cleanSet(wanted);
-    if (dropped > 0)
-      this.#context.log('warn', 'records of the registry left out', {
-        registry: this.#context.name,
-        service: service.name,
-        leftOut: dropped,
-        firstFault,
-      });
-    const print = fingerprint(endpoints);
-    watch.suspicion = suspicion;
-    if (watch.endpoints !== null && print === watch.fingerprint) return;
-    watch.endpoints = endpoints;
-    watch.fingerprint = print;
+  get #shared() {
+    return {
+      context: this.#context,
+      isFilled: () => this.#isFilled,
+      failure: () => this.#failure,
+      endpointsOf: this.#endpointsOf,
+      refresh: () => this.#poll?.refresh(),
+    };
   }
+
+  readonly #endpointsOf = (service: string): RegistryEndpoint[] =>
+    this.#instancesOf(service).map((one) => toEndpoint(one, this.#choice, this.#poll!.fetchedAt));
 
   get #choice() {
     const { prefer, port, by } = this.#options;

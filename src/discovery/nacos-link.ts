@@ -4,7 +4,7 @@ import type { Registration } from './registry.ts';
 
 /** What a link keeps up: it is NacosRegistry's, and outlives a change from one link to the other. */
 export interface NacosWanted {
-  readonly watches: ReadonlySet<NacosWatch>;
+  readonly watches: Iterable<NacosWatch>;
   readonly selves: ReadonlySet<Registration>;
   readonly namespace: string;
   /** Of registrations whose service's name carries none. */
@@ -28,5 +28,7 @@ export interface NacosLink {
   /** Registers one of those wanted. Rejects when the server refuses; when it cannot be reached, goes on trying and resolves. */
   register(self: Registration): Promise<void>;
   deregister(self: Registration): Promise<void>;
+  /** Another process keeps up one that is not wanted any more. */
+  release(self: Registration): void;
   close(): void;
 }

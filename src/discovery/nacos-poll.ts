@@ -74,10 +74,15 @@ export class NacosPoll implements NacosLink {
   }
 
   async deregister(self: Registration): Promise<void> {
-    clearTimeout(this.#beats.get(self));
-    this.#beats.delete(self);
+    this.release(self);
     const answered = await this.#ask('DELETE', '/v1/ns/instance', this.#instance(self));
     if (answered.status !== 200 && answered.status !== 404) throw refusal(answered, `deregister ${self.id}`);
+  }
+
+  /** No further heartbeat. */
+  release(self: Registration): void {
+    clearTimeout(this.#beats.get(self));
+    this.#beats.delete(self);
   }
 
   close(): void {
@@ -127,7 +132,7 @@ export class NacosPoll implements NacosLink {
 
   async #askOne(watch: NacosWatch, wasLost: boolean): Promise<void> {
     const answered = await this.#list(watch.group, watch.name);
-    if (this.#cut.signal.aborted || !this.#wanted.watches.has(watch)) return;
+    if (this.#cut.signal.aborted || watch.isClosed) return;
     if (answered.status !== 200) return watch.fail(refusal(answered, `tell of ${watch.name}`));
     let body: unknown = null;
     try {

@@ -81,6 +81,11 @@ export class NacosPush implements NacosLink {
     if (this.#grpc.isConnected) await this.#put(self, 'deregisterInstance');
   }
 
+  /** What it is by our connection goes with that; a successor's is of another one. */
+  release(self: Registration): void {
+    this.#unregistered.delete(self);
+  }
+
   close(): void {
     this.#closed = true;
     for (const watch of [...this.#timers.keys()]) this.#clearTimer(watch);
@@ -114,7 +119,7 @@ export class NacosPush implements NacosLink {
   };
 
   #namesakes(group: string, name: string): NacosWatch[] {
-    return [...this.#wanted.watches].filter((watch) => watch.group === group && watch.name === name);
+    return [...this.#wanted.watches].filter((one) => !one.isClosed && one.group === group && one.name === name);
   }
 
   #enqueue(watch: NacosWatch, suspicion: Suspicion | null): void {
@@ -131,14 +136,14 @@ export class NacosPush implements NacosLink {
     let againMs = AGAIN_MS;
     try {
       const { serviceInfo } = await this.#grpc.request('SubscribeServiceRequest', this.#subscription(watch, true));
-      if (this.#wanted.watches.has(watch)) watch.take(serviceInfo, suspicion);
+      if (!watch.isClosed) watch.take(serviceInfo, suspicion);
     } catch (error) {
       againMs = RETRY_MS;
-      if (this.#wanted.watches.has(watch)) watch.fail(error as OperationError);
+      if (!watch.isClosed) watch.fail(error as OperationError);
     }
     this.#underWay--;
     if (this.#closed) return;
-    if (this.#wanted.watches.has(watch) && !this.#queue.has(watch)) this.#askAgain(watch, againMs, suspicion);
+    if (!watch.isClosed && !this.#queue.has(watch)) this.#askAgain(watch, againMs, suspicion);
     if (this.#queue.size > 0) void this.#subscribeNext();
   }
 

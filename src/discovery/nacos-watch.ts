@@ -1,86 +1,92 @@
 import { OperationError } from '../base/errors.ts';
-import { cleanSet, fingerprint } from './clean-set.ts';
 import { readNacosService } from './nacos-answer.ts';
-import type { RegistryContext, RegistryEndpoint, RegistrySink, ServiceRef, Suspicion } from './registry.ts';
+import type { RegistryContext, RegistrySink, ServiceRef, Suspicion } from './registry.ts';
+import type { ServiceWatch } from './service-watches.ts';
+import { ToldService } from './told-service.ts';
 
-/** One service of Nacos and the pools that share it: what was told of it last, whichever way it came. Made by NacosRegistry, fed by its link. */
-export class NacosWatch {
+/** What every watch of one registry shares. */
+export interface NacosShared {
+  readonly context: RegistryContext;
+  /** Of services whose name carries none. */
+  readonly group: string;
+  /** Empty: all. */
+  readonly clusters: readonly string[];
+  readonly failure: () => OperationError | null;
+  /** Asks for a watch by the link there is. */
+  readonly ask: (watch: NacosWatch) => void;
+  readonly leave: (watch: NacosWatch) => void;
+}
+
+/** One service of Nacos: what was told of it last, whichever way it came. Made and ended by NacosRegistry, fed by its link. */
+export class NacosWatch implements ServiceWatch {
   readonly name: string;
   readonly group: string;
-  readonly sinks = new Set<RegistrySink>();
   readonly #service: ServiceRef;
   readonly #clusters: readonly string[];
-  readonly #context: RegistryContext;
-  #current: readonly RegistryEndpoint[] | null = null;
-  #suspicion: Suspicion | null = null;
-  #fingerprint = '';
-  #failure: OperationError | null = null;
+  readonly #shared: NacosShared;
+  readonly #told: ToldService;
+  #isClosed = false;
 
-  /** A name like `GROUP@@name` carries its group; a datacenter is a cluster of Nacos. `clusters` empty: all. */
-  constructor(service: ServiceRef, group: string, clusters: readonly string[], context: RegistryContext) {
+  /** A name like `GROUP@@name` carries its group; a datacenter is a cluster of Nacos. */
+  constructor(service: ServiceRef, shared: NacosShared) {
+    const { group, clusters, context } = shared;
     const [own, bare] = service.name.includes('@@') ? service.name.split('@@', 2) : [group, service.name];
     this.name = bare;
     this.group = own;
     this.#service = service;
     this.#clusters = service.datacenter === undefined ? clusters : [service.datacenter];
-    this.#context = context;
+    this.#shared = shared;
+    this.#told = new ToldService(service, context);
   }
 
-  /** A further pool: it is told at once what is known. */
+  /** What comes for it is told to nobody any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  start(): void {
+    const failure = this.#shared.failure();
+    if (failure !== null) this.#told.fail(failure);
+    this.#shared.ask(this);
+  }
+
   add(sink: RegistrySink): void {
-    this.sinks.add(sink);
-    if (this.#current !== null) sink.replace({ endpoints: this.#current, suspicion: this.#suspicion });
-    if (this.#failure !== null) sink.unavailable(this.#failure);
+    this.#told.add(sink);
   }
 
-  /** What Nacos says of this service. Keeps the very list where nothing changed. */
+  remove(sink: RegistrySink): boolean {
+    return this.#told.remove(sink);
+  }
+
+  refresh(): void {
+    this.#shared.ask(this);
+  }
+
+  /** What Nacos says of this service. */
   take(body: unknown, suspicion: Suspicion | null): void {
-    const before = this.#current?.length ?? 0;
-    if (!this.#read(body)) return;
-    this.#failure = null;
-    // Servers are known to push a service as empty that is not.
-    const isEmptied = before > 0 && this.#current!.length === 0;
-    this.#suspicion = suspicion ?? (isEmptied ? 'emptied' : null);
-    const set = { endpoints: this.#current!, suspicion: this.#suspicion };
-    for (const sink of [...this.sinks]) sink.replace(set);
-  }
-
-  /** Nacos cannot be asked: what is known stays. */
-  fail(error: OperationError): void {
-    const isNews = this.#failure?.code !== error.code || this.#failure.message !== error.message;
-    this.#failure = error;
-    if (isNews) for (const sink of [...this.sinks]) sink.unavailable(error);
-  }
-
-  #read(body: unknown): boolean {
-    const { context, name } = { context: this.#context, name: this.#service.name };
     let told: ReturnType<typeof readNacosService>;
     try {
       told = readNacosService(body);
     } catch (cause) {
-      const text = `Nacos's answer for ${name} cannot be read: ${cause}`;
-      this.fail(new OperationError('registry-error', text, { retryable: true, cause }));
-      return false;
+      const text = `Nacos's answer for ${this.#service.name} cannot be read: ${cause}`;
+      return this.fail(new OperationError('registry-error', text, { retryable: true, cause }));
     }
-    const { tags } = this.#service;
     const wanted = told.endpoints.filter(
-      (one) =>
-        (this.#clusters.length === 0 || this.#clusters.includes(one.cluster)) &&
-        tags.every((tag) => one.tags.includes(tag)),
+      ({ cluster }) => this.#clusters.length === 0 || this.#clusters.includes(cluster),
     );
-    const { endpoints, dropped, firstFault } = cleanSet(wanted.map(({ cluster: _, ...endpoint }) => endpoint));
-    const leftOut = dropped + told.unreadable;
-    if (leftOut > 0)
-      context.log('warn', 'records of the registry left out', {
-        registry: context.name,
-        service: name,
-        leftOut,
-        firstFault: firstFault ?? 'a record is no endpoint',
-      });
-    const print = fingerprint(endpoints);
-    if (this.#current !== null && print === this.#fingerprint) return true;
-    this.#fingerprint = print;
-    this.#current = endpoints;
-    return true;
+    const endpoints = wanted.map(({ cluster: _, ...endpoint }) => endpoint);
+    // Servers are known to push a service as empty that is not.
+    this.#told.tell(endpoints, told.unreadable, suspicion, 'emptied');
+  }
+
+  /** Nacos cannot be asked: what is known stays. */
+  fail(error: OperationError): void {
+    this.#told.fail(error);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#told.close();
+    this.#shared.leave(this);
   }
 }

@@ -10,7 +10,7 @@ import { storeAddresses } from '../stores/store-addresses.ts';
 import type { NacosLink, NacosLinkEvents, NacosWanted } from './nacos-link.ts';
 import { NacosPoll } from './nacos-poll.ts';
 import { NacosPush } from './nacos-push.ts';
-import { NacosWatch } from './nacos-watch.ts';
+import { type NacosShared, NacosWatch } from './nacos-watch.ts';
 import type {
   Registered,
   Registration,
@@ -20,6 +20,7 @@ import type {
   ServiceRef,
   Subscription,
 } from './registry.ts';
+import { ServiceWatches } from './service-watches.ts';
 
 /** Nacos 2 serves gRPC on the port this far above that of HTTP. */
 const GRPC_OFFSET = 1000;
@@ -56,8 +57,7 @@ export type NacosOptions = z.infer<typeof options>;
 export class NacosRegistry implements Registry {
   readonly #options: NacosOptions;
   readonly #context: RegistryContext;
-  readonly #keyed = new Map<string, NacosWatch>();
-  readonly #watches = new Set<NacosWatch>();
+  readonly #watches: ServiceWatches<NacosWatch>;
   readonly #selves = new Set<Registration>();
   readonly #wanted: NacosWanted;
   #asker: HttpAsker | null = null;
@@ -76,7 +76,16 @@ export class NacosRegistry implements Registry {
   constructor(settings: NacosOptions, context: RegistryContext) {
     this.#options = settings;
     this.#context = context;
-    const { namespace, group } = settings;
+    const { namespace, group, clusters } = settings;
+    const shared: NacosShared = {
+      context,
+      group,
+      clusters,
+      failure: () => this.#failure,
+      ask: (watch) => this.#link?.ask(watch),
+      leave: (watch) => this.#link?.leave(watch),
+    };
+    this.#watches = new ServiceWatches((service) => new NacosWatch(service, shared), context.random);
     this.#wanted = { watches: this.#watches, selves: this.#selves, namespace, group };
   }
 
@@ -88,25 +97,12 @@ export class NacosRegistry implements Registry {
     this.#asker = new HttpAsker({ addresses, username: '', password: '', tls: this.#tls });
     this.#token = new NacosToken(this.#asker, { username, password }, this.#context.clock);
     this.#http = new NacosHttp(this.#asker, this.#token);
+    this.#watches.open();
     this.#use(transport === 'http' ? this.#poll() : this.#push());
   }
 
   subscribe(service: ServiceRef, sink: RegistrySink): Subscription {
-    const key = JSON.stringify([service.name, service.tags, service.datacenter ?? '']);
-    let watch = this.#keyed.get(key);
-    const isNew = watch === undefined;
-    const { group, clusters } = this.#options;
-    watch ??= new NacosWatch(service, group, clusters, this.#context);
-    this.#keyed.set(key, watch);
-    this.#watches.add(watch);
-    watch.add(sink);
-    if (isNew && this.#failure !== null) watch.fail(this.#failure);
-    if (isNew) this.#link?.ask(watch);
-    const joined = watch;
-    return {
-      close: () => this.#leave(key, joined, sink),
-      refresh: () => this.#link?.ask(joined),
-    };
+    return this.#watches.subscribe(service, sink);
   }
 
   async register(self: Registration): Promise<Registered> {
@@ -122,6 +118,9 @@ export class NacosRegistry implements Registry {
       deregister: async () => {
         if (this.#selves.delete(self)) await this.#link?.deregister(self);
       },
+      release: () => {
+        if (this.#selves.delete(self)) this.#link?.release(self);
+      },
     };
   }
 
@@ -129,18 +128,9 @@ export class NacosRegistry implements Registry {
     this.#closed = true;
     this.#link?.close();
     this.#link = null;
-    for (const watch of this.#watches) watch.sinks.clear();
-    this.#watches.clear();
-    this.#keyed.clear();
+    this.#watches.close();
     this.#selves.clear();
     await this.#asker?.close();
-  }
-
-  #leave(key: string, watch: NacosWatch, sink: RegistrySink): void {
-    watch.sinks.delete(sink);
-    if (watch.sinks.size > 0 || !this.#watches.delete(watch)) return;
-    this.#keyed.delete(key);
-    this.#link?.leave(watch);
   }
 
   #use(link: NacosLink): void {

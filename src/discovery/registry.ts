@@ -71,6 +71,8 @@ export interface Registration {
 export interface Registered {
   /** Leaves the registry; no heartbeat is sent afterwards. */
   deregister(): Promise<void>;
+  /** Another process keeps it up under the same ID from now on: nothing is sent for it any more, and nothing taken back. Absent where nothing is kept up. */
+  release?(): void;
 }
 
 /** A source of endpoints for many pools over shared connections. Constructing and subscribing open nothing before `start`. */

@@ -33,11 +33,17 @@ export class ToldService {
     return this.#sinks.size === 0;
   }
 
-  /** The whole truth as the registry tells it. `unreadable`: records that were no endpoints at all. */
-  tell(records: readonly RegistryEndpoint[], unreadable: number, suspicion: Suspicion | null): void {
+  /** The whole truth as the registry tells it. `unreadable`: records that were no endpoints at all. `ifEmptied`: of a set without endpoints after one with some. */
+  tell(
+    records: readonly RegistryEndpoint[],
+    unreadable: number,
+    suspicion: Suspicion | null,
+    ifEmptied: Suspicion | null = null,
+  ): void {
     this.#failure = null;
-    this.#suspicion = suspicion;
     const { endpoints, dropped, firstFault } = cleanSet(records.filter(this.#hasTags));
+    const isEmptied = endpoints.length === 0 && this.#current !== null && this.#current.length > 0;
+    this.#suspicion = suspicion ?? (isEmptied ? ifEmptied : null);
     const print = fingerprint(endpoints);
     if (this.#current === null || print !== this.#fingerprint) {
       this.#fingerprint = print;

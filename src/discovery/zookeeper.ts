@@ -118,8 +118,7 @@ export class ZookeeperRegistry implements Registry {
     try {
       await registration.start();
     } catch (error) {
-      registration.stop();
-      leave();
+      registration.release();
       throw error;
     }
     return registration;
@@ -127,8 +126,7 @@ export class ZookeeperRegistry implements Registry {
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const registration of this.#registrations) registration.stop();
-    this.#registrations.clear();
+    for (const registration of this.#registrations) registration.release();
     this.#watches.close();
     await this.#session?.close();
   }

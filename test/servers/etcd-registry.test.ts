@@ -88,6 +88,28 @@ describe.skipIf(skip)('the etcd registry', () => {
     }
   });
 
+  it('leaves its key to the process that put it since, also when its own lease is over', async (t) => {
+    const settings = { kind: 'etcd', address: server.address };
+    const [old, next] = [await startedRegistry(t, settings), await startedRegistry(t, settings)];
+    const self = { service: 'handed', id: 'me', host: '127.0.0.1', port: 7001, weight: 1, tags: [], metadata: {} };
+    const leases = async (): Promise<string[]> =>
+      ((await server.call('/v3/lease/leases', {})).leases ?? []).map(({ ID }: { ID: string }) => ID);
+    const others = await leases();
+    await old.register!({ ...self, ttlMs: 900 });
+    const [over] = (await leases()).filter((id) => !others.includes(id));
+    await next.register!({ ...self, ttlMs: 900 });
+    const one = client();
+    t.onTestFinished(() => one.close());
+    const key = async () => (await one.range('/services/handed/me')).records[0];
+    const { lease, modRevision } = await key();
+    expect(lease).not.toBe(over);
+    await server.call('/v3/lease/revoke', { ID: over });
+    // Two rounds of both.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(await key()).toMatchObject({ lease, modRevision });
+    expect((await leases()).filter((id) => !others.includes(id))).toEqual([lease]);
+  });
+
   it('asks the next server when one is away', async (t) => {
     await put('/services/next/a', '127.0.0.1:9001');
     const address = `http://127.0.0.1:${await freePort()},${server.address}`;

@@ -153,7 +153,7 @@ describe('the eureka registry', () => {
     await taped.act('clean', (server) => new EurekaApp(server).deregister('pair', 9001));
   });
 
-  it('keeps a service of its own registered, also when somebody removed it, and leaves', async (t) => {
+  it('keeps a service of its own registered, also when somebody removed it, hands it on, and leaves', async (t) => {
     const taped = await server(t, 'own');
     const registry = await startedRegistry(t, at(taped));
     const sink = new RecordingSink();
@@ -171,8 +171,17 @@ describe('the eureka registry', () => {
     await taped.act('removed', (server) => new EurekaApp(server).remove('me', 'me:1'));
     await eventually(() => registrations() === 2, SOON);
     await eventually(() => expect(sink.told).toEqual(['7001 up 3.5']), SOON);
+    taped.step('hand on');
+    const successor = await startedRegistry(t, at(taped));
+    const before = sink.sets.length;
+    const taken = await successor.register!({ ...self, weight: 3.5, ttlMs: 1500 });
+    registered.release!();
+    const handed = beats();
+    await eventually(() => beats() > handed + 4, SOON);
+    expect(sink.told).toEqual(['7001 up 3.5']);
+    expect(sink.sets.slice(before).filter(({ endpoints }) => endpoints.length !== 1)).toEqual([]);
     taped.step('leave');
-    await registered.deregister();
+    await taken.deregister();
     await eventually(() => expect(sink.told).toEqual([]), SOON);
     const last = beats();
     const sets = sink.sets.length;

@@ -119,7 +119,7 @@ describe.skipIf(!isPossible)('the nacos registry', () => {
     await eventually(() => expect(portsOf(seen.set)).toEqual(['9002 up']), { timeoutMs: 8000 });
   }, 60_000);
 
-  it('keeps a service of its own registered, anew after its connection was lost, and leaves', async (t) => {
+  it('keeps a service of its own registered, anew after its connection was lost, hands it on, and leaves', async (t) => {
     const taped = await server(t, 'own');
     const registry = await startedRegistry(t, at(taped));
     const sink = new RecordingSink();
@@ -136,9 +136,21 @@ describe.skipIf(!isPossible)('the nacos registry', () => {
     await taped.comeBack();
     await eventually(() => sink.sets.length > sets, { timeoutMs: 10_000 });
     await eventually(() => expect(sink.told).toEqual(['7001 up 3.5']), SOON);
+    taped.step('hand on');
+    const [stranger, successor] = [await startedRegistry(t, at(taped)), await startedRegistry(t, at(taped))];
+    const seen = new RecordingSink();
+    stranger.subscribe({ name: 'me', tags: [] }, seen);
+    await eventually(() => expect(seen.told).toEqual(['7001 up 3.5']), SOON);
+    const taken = await successor.register!({ ...self, weight: 3.5, ttlMs: 15_000 });
+    registered.release!();
+    await registry.close();
+    // A server tells of what goes with a connection as of any change.
+    await taped.act('another', async (server) => (await app(server)).register('me', 7002));
+    await eventually(() => expect(seen.told).toEqual(['7001 up 3.5', '7002 up 1']), SOON);
+    expect(seen.sets.filter(({ endpoints }) => endpoints.every(({ port }) => port !== 7001))).toEqual([]);
     taped.step('leave');
-    await registered.deregister();
-    await eventually(() => expect(sink.told).toEqual([]), SOON);
+    await taken.deregister();
+    await eventually(() => expect(seen.told).toEqual(['7002 up 1']), SOON);
   });
 
   it('polls over HTTP where no gRPC gets through, and registers there too', async (t) => {

@@ -23,6 +23,8 @@ export interface EtcdRecord {
   readonly value: Buffer;
   readonly createRevision: number;
   readonly modRevision: number;
+  /** With whose end the key goes; '0' for none. */
+  readonly lease: string;
 }
 
 export interface EtcdRange {
@@ -38,6 +40,7 @@ interface RawRecord {
   readonly value?: string;
   readonly create_revision?: string;
   readonly mod_revision?: string;
+  readonly lease?: string;
 }
 
 /**
@@ -233,6 +236,7 @@ export function readEtcdRecord(raw: RawRecord): EtcdRecord {
     value: Buffer.from(raw.value ?? '', 'base64'),
     createRevision: Number(raw.create_revision ?? 0),
     modRevision: Number(raw.mod_revision ?? 0),
+    lease: raw.lease ?? '0',
   };
 }
 

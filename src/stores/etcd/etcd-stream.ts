@@ -26,6 +26,7 @@ interface RawChange {
     readonly value?: string;
     readonly create_revision?: string;
     readonly mod_revision?: string;
+    readonly lease?: string;
   };
 }
 
@@ -121,6 +122,7 @@ function readChange({ type, kv }: RawChange): EtcdChange {
       value: Buffer.from(kv.value ?? '', 'base64'),
       createRevision: Number(kv.create_revision ?? 0),
       modRevision: Number(kv.mod_revision ?? 0),
+      lease: kv.lease ?? '0',
     },
   };
 }

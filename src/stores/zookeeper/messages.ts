@@ -9,6 +9,7 @@ export const Op = {
   SET_DATA: 5,
   PING: 11,
   GET_CHILDREN: 12,
+  MULTI: 14,
   AUTH: 100,
   SET_WATCHES: 101,
   CLOSE: -11,
@@ -100,6 +101,29 @@ export function writeAccess(writer: JuteWriter, access: NodeAccess): JuteWriter 
   const READ = 1;
   if (access === 'open') return writer.int(1).int(ALL).text('world').text('anyone');
   return writer.int(2).int(ALL).text('auth').text('').int(READ).text('world').text('anyone');
+}
+
+/** What comes before each request of several that are done together or not at all; null: there are no more. */
+export function writeStep(writer: JuteWriter, op: number | null): JuteWriter {
+  return writer
+    .int(op ?? -1)
+    .bool(op === null)
+    .int(-1);
+}
+
+/** Why several requests were not done: the first code that is none of "another one failed". */
+export function readRefusal(reader: JuteReader): number {
+  const ROLLED_BACK = -2;
+  for (;;) {
+    const op = reader.int();
+    const isLast = reader.bool();
+    reader.int();
+    if (isLast) return Failure.NONE;
+    if (op === Op.CREATE) reader.text();
+    if (op !== -1) continue;
+    const failure = reader.int();
+    if (failure !== Failure.NONE && failure !== ROLLED_BACK) return failure;
+  }
 }
 
 /** One event of a watch, with the path as the server knows it. */

@@ -11,8 +11,10 @@ import {
   type NodeAccess,
   type NodeStat,
   Op,
+  readRefusal,
   readStat,
   writeAccess,
+  writeStep,
   Xid,
 } from './messages.ts';
 import { type Watcher, type WatchSort, WatchTable } from './watch-table.ts';
@@ -151,6 +153,28 @@ export class ZookeeperSession {
     { isEphemeral = false, access = 'open' }: { isEphemeral?: boolean; access?: NodeAccess } = {},
   ): Promise<boolean> {
     return this.#create(this.#full(path), data, isEphemeral ? 1 : 0, access);
+  }
+
+  /** Removes a node and creates it anew in one step, so that nobody finds it missing; false: somebody else was faster, and nothing was done. */
+  replace(
+    path: string,
+    data: Uint8Array,
+    { isEphemeral = false, access = 'open' }: { isEphemeral?: boolean; access?: NodeAccess } = {},
+  ): Promise<boolean> {
+    const full = this.#full(path);
+    return this.#request(
+      Op.MULTI,
+      (writer) => {
+        writeStep(writer, Op.DELETE).text(full).int(-1);
+        writeAccess(writeStep(writer, Op.CREATE).text(full).bytes(data), access).int(isEphemeral ? 1 : 0);
+        return writeStep(writer, null);
+      },
+      (failure, reader) => {
+        const refused = failure === Failure.NONE ? readRefusal(reader) : failure;
+        if (refused !== Failure.NO_NODE && refused !== Failure.NODE_EXISTS) check(refused, `replace ${path}`);
+        return refused === Failure.NONE;
+      },
+    );
   }
 
   /** Creates what is missing on the way to a node, and the node, all persistent and without data. */
