@@ -8,6 +8,8 @@ import { TokenBucket } from './token-bucket.ts';
 
 /** Slices a page of a list. */
 const PAGE = 500;
+/** A server that is away, or refuses, is asked at least this often. */
+const RETRY_MAX_MS = 10_000;
 /** The server ends a watch after this time, so that clients spread over servers anew. */
 const WATCH_S = 300;
 /** Groups of the API, the newer first: v1 since 1.21, v1beta1 up to 1.24. */
@@ -44,7 +46,7 @@ interface WatchEvent {
 
 /**
  * Keeps the EndpointSlices of one namespace up to date: lists them, then watches from the list's version on, as long as it is not closed. A watch
- * that ends goes on where it ended, so that a lost connection loses nothing; 410 Gone, as an answer or as an event, lists anew. A registry that
+ * that ends goes on where it ended, so that a lost connection loses nothing; 410 Gone, as an answer or as an event, and every failure lists anew. A registry that
  * cannot be asked is `onFailed`, and what is known stays.
  */
 export class KubernetesWatch {
@@ -61,7 +63,7 @@ export class KubernetesWatch {
 
   constructor(options: KubernetesWatchOptions) {
     this.#options = options;
-    this.#backoff = new Backoff(500, 30_000, options.random);
+    this.#backoff = new Backoff(500, RETRY_MAX_MS, options.random);
     this.#bucket = new TokenBucket(5, 1000, options.clock);
   }
 
@@ -173,6 +175,8 @@ export class KubernetesWatch {
   }
 
   async #fail(error: OperationError): Promise<void> {
+    // A watch that goes on says nothing until something happens, and never where the server was set back: after a failure only a list shows what holds.
+    this.#version = '';
     this.#options.onFailed(error);
     const asked = error instanceof KubernetesRefusal ? error.retryAfterMs : 0;
     await this.#pause(Math.max(asked, this.#backoff.next()));

@@ -3,24 +3,30 @@ import { eventually } from '../helpers/eventually.ts';
 import { startLoad } from '../helpers/load.ts';
 import type { Origin } from '../helpers/origin.ts';
 import { startProxy } from '../helpers/proxy.ts';
-import type { TapedServer } from './taped-server.ts';
 
 /** How long the server is gone; `EVENKEEL_OUTAGE_MS` makes it a minute. */
 const OUTAGE_MS = Number(process.env.EVENKEEL_OUTAGE_MS ?? 1500);
 
+/** A registry's server, real or not. */
+export interface Outage {
+  goAway(): Promise<void>;
+  comeBack(): Promise<void>;
+}
+
 /**
- * A whole evenkeel with two endpoints of the service `web` from a registry: the registry goes away under load and comes back, and no request is lost, none
+ * A whole evenkeel with two endpoints of a service (`load`) from a registry: the registry goes away under load and comes back, and no request is lost, none
  * refused. `settings` are the registry's; the endpoints are registered already.
  */
 export async function expectNothingLostInAnOutage(
-  server: TapedServer,
+  server: Outage,
   settings: Record<string, unknown>,
   endpoints: readonly Origin[],
+  service = 'load',
 ): Promise<void> {
   await using proxy = await startProxy({
     registries: { names: settings },
     listeners: [{ name: 'web', bind: '127.0.0.1:0', routes: [{ pool: 'web' }] }],
-    pools: { web: { discover: { registry: 'names', service: 'load' } } },
+    pools: { web: { discover: { registry: 'names', service } } },
   });
   const up = () => proxy.metric('evenkeel_registry_up', { registry: 'names' });
   await using load = startLoad(proxy.port(), { connections: 4, pauseMs: 5 });

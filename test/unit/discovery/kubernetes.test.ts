@@ -250,9 +250,11 @@ describe('the kubernetes registry', () => {
     expect(sink.errors[0]).toMatchObject({ code: 'registry-unreachable', retryable: true });
     const sets = sink.sets.length;
     await server.start();
+    // Without an event: what holds is told as soon as it can be asked for.
+    await eventually(() => sink.sets.length > sets);
+    expect(sink.sets[sets]).toEqual({ endpoints: sink.sets[0].endpoints, suspicion: 'after-reconnect' });
     server.put('web-1', { service: 'web' }, [{ address: '10.0.0.2' }]);
     await eventually(() => expect(hosts(sink)).toEqual(['10.0.0.2 up']));
-    expect(sink.sets[sets].suspicion).toBe('after-reconnect');
     expect(sink.errors).toHaveLength(1);
   });
 
