@@ -1,12 +1,11 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { describe, expect, it, type TestContext } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/random.ts';
 import { registries } from '../../src/discovery/catalog.ts';
-import { ServiceFeed } from '../../src/discovery/feed.ts';
-import type { Registry, RegistryEndpoint } from '../../src/discovery/registry.ts';
+import type { Registry } from '../../src/discovery/registry.ts';
 import { ConsulApp } from '../helpers/consul-app.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { freePort } from '../helpers/ports.ts';
@@ -15,6 +14,7 @@ import { requireServer } from '../helpers/require-server.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 import { findConsul } from './consul.ts';
 import { embeddedServer, type RegistryServerUnderTest, realConsul } from './registry-servers.ts';
+import { portsOf, watchedFeed } from './registry-watching.ts';
 
 /** A change is delivered within this time. */
 const SOON = { timeoutMs: 1000 };
@@ -35,52 +35,23 @@ function consulAt(address: string, more: Record<string, unknown> = {}, log: stri
   return registries.create(settings, context);
 }
 
+async function registryAt({ onTestFinished }: TestContext, ...at: Parameters<typeof consulAt>): Promise<Registry> {
+  const registry = consulAt(...at);
+  onTestFinished(() => registry.close());
+  await registry.start();
+  return registry;
+}
+
 describe.each(servers)('the consul registry against $name', ({ start, skip }) => {
-  async function server({ onTestFinished }: TestContext): Promise<RegistryServerUnderTest> {
-    const started = await start();
-    onTestFinished(() => started[Symbol.asyncDispose]());
-    return started;
-  }
+  describe.skipIf(skip)('that nobody harms', () => {
+    let server: RegistryServerUnderTest;
+    beforeAll(async () => {
+      server = await start();
+    });
+    afterAll(() => server?.[Symbol.asyncDispose]());
 
-  async function registryAt({ onTestFinished }: TestContext, ...at: Parameters<typeof consulAt>): Promise<Registry> {
-    const registry = consulAt(...at);
-    onTestFinished(() => registry.close());
-    await registry.start();
-    return registry;
-  }
-
-  function feedOf({ onTestFinished }: TestContext, registry: Registry, service: string, holdMs: number) {
-    const seen: { set: readonly RegistryEndpoint[]; states: string[]; feed: ServiceFeed; smallest: number } = {
-      set: [],
-      states: [],
-      smallest: Number.POSITIVE_INFINITY,
-      feed: new ServiceFeed({
-        registry,
-        registryName: 'consul',
-        service: { name: service, tags: [] },
-        lastGood: null,
-        clock: systemClock,
-        log: () => {},
-        guard: { holdMs, confirmMs: Math.min(holdMs, 1000) },
-        onSet: (set) => {
-          seen.set = set;
-          const usable = set.filter(({ status }) => status === 'up' || status === 'unknown').length;
-          seen.smallest = Math.min(seen.smallest, usable);
-        },
-        onState: ({ state }) => seen.states.push(state),
-      }),
-    };
-    onTestFinished(() => seen.feed.close());
-    seen.feed.start();
-    return seen;
-  }
-
-  const ports = (set: readonly RegistryEndpoint[]) => set.map(({ port, status }) => `${port} ${status}`);
-
-  it.skipIf(skip)(
-    'delivers registration, weight, checks, maintenance and deregistration within a second',
-    async (t) => {
-      const { address } = await server(t);
+    it('delivers registration, weight, checks, maintenance and deregistration within a second', async (t) => {
+      const { address } = server;
       const app = new ConsulApp(address);
       const registry = await registryAt(t, address);
       const sink = new RecordingSink();
@@ -110,32 +81,58 @@ describe.each(servers)('the consul registry against $name', ({ start, skip }) =>
       await eventually(() => expect(sink.told).toEqual([]), SOON);
       expect(sink.errors).toEqual([]);
       expect(new Set(sink.sets.map(({ suspicion }) => suspicion))).toEqual(new Set([null]));
-    },
-  );
+    });
 
-  it.skipIf(skip)('tells a pool only of endpoints that carry all its tags', async (t) => {
-    const { address } = await server(t);
-    const app = new ConsulApp(address);
-    const registry = await registryAt(t, address);
-    const sink = new RecordingSink();
-    registry.subscribe({ name: 'web', tags: ['v2', 'eu'] }, sink);
-    await app.register('web', 9001, { Tags: ['v2'] });
-    await app.register('web', 9002, { Tags: ['eu', 'v2'] });
-    await eventually(() => expect(sink.told).toEqual(['9002 up 1']), SOON);
-    await app.register('web', 9001, { Tags: ['v2', 'eu'] });
-    await eventually(() => expect(sink.told).toEqual(['9001 up 1', '9002 up 1']), SOON);
-  });
+    it('tells a pool only of endpoints that carry all its tags', async (t) => {
+      const { address } = server;
+      const app = new ConsulApp(address);
+      const registry = await registryAt(t, address);
+      const sink = new RecordingSink();
+      registry.subscribe({ name: 'tagged', tags: ['v2', 'eu'] }, sink);
+      await app.register('tagged', 9001, { Tags: ['v2'] });
+      await app.register('tagged', 9002, { Tags: ['eu', 'v2'] });
+      await eventually(() => expect(sink.told).toEqual(['9002 up 1']), SOON);
+      await app.register('tagged', 9001, { Tags: ['v2', 'eu'] });
+      await eventually(() => expect(sink.told).toEqual(['9001 up 1', '9002 up 1']), SOON);
+    });
 
-  it.skipIf(skip)('takes the endpoints of a service away one by one, the last one too, at once', async (t) => {
-    const { address } = await server(t);
-    const app = new ConsulApp(address);
-    for (const port of [9001, 9002, 9003]) await app.register('web', port);
-    const seen = feedOf(t, await registryAt(t, address), 'web', 60_000);
-    await eventually(() => seen.set.length === 3);
-    for (const port of [9001, 9002, 9003]) await app.deregister('web', port);
-    await eventually(() => expect(seen.set).toEqual([]), SOON);
-    expect(seen.states).toEqual(['live']);
+    it('takes the endpoints of a service away one by one, the last one too, at once', async (t) => {
+      const { address } = server;
+      const app = new ConsulApp(address);
+      for (const port of [9001, 9002, 9003]) await app.register('leaving', port);
+      const seen = watchedFeed(t, await registryAt(t, address), 'leaving', 60_000);
+      await eventually(() => seen.set.length === 3);
+      for (const port of [9001, 9002, 9003]) await app.deregister('leaving', port);
+      await eventually(() => expect(seen.set).toEqual([]), SOON);
+      expect(seen.states).toEqual(['live']);
+    });
+
+    it('leaves nothing open after close', async () => {
+      const { address } = server;
+      const before = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+      const registry = consulAt(address);
+      const sink = new RecordingSink();
+      registry.subscribe({ name: 'closing', tags: [] }, sink);
+      await registry.start();
+      await eventually(() => sink.sets.length > 0);
+      const told = sink.sets.length;
+      await registry.close();
+      await eventually(
+        () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length <= before,
+      );
+      await new ConsulApp(address).register('closing', 9001);
+      expect(sink.sets.length).toBe(told);
+    });
   });
+});
+
+// Each with a server of its own; they wait most of the time, so that they do it side by side.
+describe.concurrent.each(servers)('the consul registry against $name', ({ start, skip }) => {
+  async function server({ onTestFinished }: TestContext): Promise<RegistryServerUnderTest> {
+    const started = await start();
+    onTestFinished(() => started[Symbol.asyncDispose]());
+    return started;
+  }
 
   it.skipIf(skip)(
     'keeps every endpoint while the server is killed and comes back with its data, and follows changes again',
@@ -143,7 +140,7 @@ describe.each(servers)('the consul registry against $name', ({ start, skip }) =>
       const started = await server(t);
       const app = new ConsulApp(started.address);
       for (const port of [9001, 9002, 9003]) await app.register('web', port);
-      const seen = feedOf(t, await registryAt(t, started.address), 'web', 60_000);
+      const seen = watchedFeed(t, await registryAt(t, started.address), 'web', 60_000);
       await eventually(() => seen.set.length === 3);
       seen.smallest = Number.POSITIVE_INFINITY;
       await started.kill();
@@ -153,12 +150,12 @@ describe.each(servers)('the consul registry against $name', ({ start, skip }) =>
       await eventually(() => seen.feed.state.state !== 'stale', { timeoutMs: 15_000 });
       // Consul comes back with TTL checks critical when the last heartbeat was not saved or is too old: until the next one they are held.
       for (const port of [9001, 9002, 9003]) await app.check('web', port, 'pass');
-      await eventually(() => expect(ports(seen.set)).toEqual(['9001 up', '9002 up', '9003 up']), SOON);
+      await eventually(() => expect(portsOf(seen.set)).toEqual(['9001 up', '9002 up', '9003 up']), SOON);
       expect(seen.feed.state.state).toBe('live');
       await app.register('web', 9004);
       await eventually(() => seen.set.length === 4, SOON);
       await app.deregister('web', 9001);
-      await eventually(() => expect(ports(seen.set)).toEqual(['9002 up', '9003 up', '9004 up']), SOON);
+      await eventually(() => expect(portsOf(seen.set)).toEqual(['9002 up', '9003 up', '9004 up']), SOON);
       expect(seen.smallest).toBe(3);
     },
   );
@@ -167,85 +164,62 @@ describe.each(servers)('the consul registry against $name', ({ start, skip }) =>
     const started = await server(t);
     const app = new ConsulApp(started.address);
     for (const port of [9001, 9002, 9003]) await app.register('web', port);
-    const seen = feedOf(t, await registryAt(t, started.address), 'web', 60_000);
+    const seen = watchedFeed(t, await registryAt(t, started.address), 'web', 60_000);
     await eventually(() => seen.set.length === 3);
     const generations = seen.set.map(({ generation }) => generation);
     seen.smallest = 3;
     await started.kill();
     await started.comeBack('empty');
     await eventually(() => seen.feed.state.state === 'held', { timeoutMs: 15_000 });
-    expect(ports(seen.set)).toEqual(['9001 unknown', '9002 unknown', '9003 unknown']);
+    expect(portsOf(seen.set)).toEqual(['9001 unknown', '9002 unknown', '9003 unknown']);
     // Another ID first, so that the registry's own numbers differ from before.
     await app.register('other', 1);
     await app.register('web', 9002);
-    await eventually(() => expect(ports(seen.set)).toEqual(['9001 unknown', '9002 up', '9003 unknown']), SOON);
+    await eventually(() => expect(portsOf(seen.set)).toEqual(['9001 unknown', '9002 up', '9003 unknown']), SOON);
     await app.register('web', 9001);
     await app.register('web', 9003);
-    await eventually(() => expect(ports(seen.set)).toEqual(['9001 up', '9002 up', '9003 up']), SOON);
+    await eventually(() => expect(portsOf(seen.set)).toEqual(['9001 up', '9002 up', '9003 up']), SOON);
     expect(seen.feed.state.state).toBe('live');
     expect(seen.set.map(({ generation }) => generation)).toEqual(generations);
     expect(seen.smallest).toBe(3);
     await app.deregister('web', 9002);
-    await eventually(() => expect(ports(seen.set)).toEqual(['9001 up', '9003 up']), SOON);
+    await eventually(() => expect(portsOf(seen.set)).toEqual(['9001 up', '9003 up']), SOON);
   });
 
-  it.skipIf(skip)('leaves nothing open after close', async (t) => {
-    const { address } = await server(t);
-    const before = process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
-    const registry = consulAt(address);
-    const sink = new RecordingSink();
-    registry.subscribe({ name: 'web', tags: [] }, sink);
-    await registry.start();
-    await eventually(() => sink.sets.length > 0);
-    const told = sink.sets.length;
-    await registry.close();
-    await eventually(
-      () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length <= before,
-    );
-    await new ConsulApp(address).register('web', 9001);
-    expect(sink.sets.length).toBe(told);
+  it.skipIf(skip)('believes an empty server when nobody registered again until the hold was over', async (t) => {
+    const started = await server(t);
+    const app = new ConsulApp(started.address);
+    for (const port of [9001, 9002]) await app.register('web', port);
+    const seen = watchedFeed(t, await registryAt(t, started.address), 'web', 3000);
+    await eventually(() => seen.set.length === 2);
+    await started.kill();
+    await started.comeBack('empty');
+    await app.register('web', 9002);
+    await eventually(() => seen.feed.state.state === 'held', { timeoutMs: 15_000 });
+    expect(seen.set.length).toBe(2);
+    await eventually(() => expect(portsOf(seen.set)).toEqual(['9002 up']), { timeoutMs: 6000 });
+    expect(seen.feed.state).toMatchObject({ state: 'live', heldReason: null });
   });
 
-  it.skipIf(skip).concurrent(
-    'believes an empty server when nobody registered again until the hold was over',
-    async (t) => {
-      const started = await server(t);
-      const app = new ConsulApp(started.address);
-      for (const port of [9001, 9002]) await app.register('web', port);
-      const seen = feedOf(t, await registryAt(t, started.address), 'web', 3000);
-      await eventually(() => seen.set.length === 2);
-      await started.kill();
-      await started.comeBack('empty');
-      await app.register('web', 9002);
-      await eventually(() => seen.feed.state.state === 'held', { timeoutMs: 15_000 });
-      expect(seen.set.length).toBe(2);
-      await eventually(() => expect(ports(seen.set)).toEqual(['9002 up']), { timeoutMs: 6000 });
-      expect(seen.feed.state).toMatchObject({ state: 'live', heldReason: null });
-    },
-  );
+  it.skipIf(skip)('notices a frozen server long before its poll times out, and goes on when it thaws', async (t) => {
+    const started = await server(t);
+    const app = new ConsulApp(started.address);
+    await app.register('web', 9001);
+    const seen = watchedFeed(t, await registryAt(t, started.address, { wait: '55s' }), 'web', 60_000);
+    await eventually(() => seen.set.length === 1);
+    expect(seen.feed.ageMs).toBe(0);
+    started.freeze();
+    await eventually(() => seen.feed.state.state === 'stale', { timeoutMs: 20_000 });
+    expect(seen.feed.state.error).toContain('does not answer in time');
+    expect(seen.feed.ageMs).toBeGreaterThan(1000);
+    expect(portsOf(seen.set)).toEqual(['9001 up']);
+    started.thaw();
+    await eventually(() => seen.feed.state.state === 'live', { timeoutMs: 10_000 });
+    await app.register('web', 9002);
+    await eventually(() => seen.set.length === 2, SOON);
+  });
 
-  it.skipIf(skip).concurrent(
-    'notices a frozen server long before its poll times out, and goes on when it thaws',
-    async (t) => {
-      const started = await server(t);
-      const app = new ConsulApp(started.address);
-      await app.register('web', 9001);
-      const seen = feedOf(t, await registryAt(t, started.address, { wait: '55s' }), 'web', 60_000);
-      await eventually(() => seen.set.length === 1);
-      expect(seen.feed.ageMs).toBe(0);
-      started.freeze();
-      await eventually(() => seen.feed.state.state === 'stale', { timeoutMs: 20_000 });
-      expect(seen.feed.state.error).toContain('does not answer in time');
-      expect(seen.feed.ageMs).toBeGreaterThan(1000);
-      expect(ports(seen.set)).toEqual(['9001 up']);
-      started.thaw();
-      await eventually(() => seen.feed.state.state === 'live', { timeoutMs: 10_000 });
-      await app.register('web', 9002);
-      await eventually(() => seen.set.length === 2, SOON);
-    },
-  );
-
-  it.skipIf(skip).concurrent(
+  it.skipIf(skip)(
     'serves 250 services over its 150 connections: 140 watched, the others asked now and then',
     async (t) => {
       const { address } = await server(t);
@@ -268,8 +242,8 @@ describe.each(servers)('the consul registry against $name', ({ start, skip }) =>
     },
   );
 
-  it.skipIf(skip).concurrent(
-    'keeps a service of its own registered, also when the server lost everything',
+  it.skipIf(skip)(
+    'keeps a service of its own registered, also when the server lost everything, and hands it on',
     async (t) => {
       const started = await server(t);
       const registry = await registryAt(t, started.address);

@@ -119,8 +119,8 @@ export function feedOf({ onTestFinished }: TestContext, registry: Registry, serv
 export const ports = (set: readonly RegistryEndpoint[]) => set.map(({ port, status }) => `${port} ${status}`);
 
 /**
- * What every registry has to do against its real server, beyond the laws: one server for the file, each test with services of its own, the ones that
- * harm the server last. A new registry is tested by a `RegistryUnderTest` in a file of its own.
+ * What every registry has to do against its real server, beyond the laws: one server for the tests that do it no harm, each with services of its own; those that
+ * harm it have one each. A new registry is tested by a `RegistryUnderTest` in a file of its own.
  */
 export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, start }: RegistryUnderTest): void {
   describe.skipIf(skip)(`the ${kind} registry against its real server`, () => {
@@ -130,8 +130,14 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
     });
     afterAll(() => world?.[Symbol.asyncDispose]());
 
-    const registerAll = async (service: string, list = [9001, 9002, 9003]) => {
-      for (const port of list) await world.register(service, { port });
+    const registerAll = async (at: RegistryWorld, service: string, list = [9001, 9002, 9003]) => {
+      for (const port of list) await at.register(service, { port });
+    };
+    /** For a test that harms its server: they wait most of the time, so that they do it side by side. */
+    const ownWorld = async ({ onTestFinished }: TestContext): Promise<RegistryWorld> => {
+      const own = await start();
+      onTestFinished(() => own[Symbol.asyncDispose]());
+      return own;
     };
 
     it('delivers registration, weight, zone, version, drain and deregistration within a second', async (t) => {
@@ -174,7 +180,7 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
     });
 
     it('takes the endpoints of a service away one by one, the last one too, at once', async (t) => {
-      await registerAll('leaving');
+      await registerAll(world, 'leaving');
       const seen = feedOf(t, await startedRegistry(t, world.settings), 'leaving');
       await eventually(() => seen.set.length === 3);
       for (const left of [2, 1, 0]) {
@@ -184,25 +190,15 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
       expect(seen.states).toEqual(['live']);
     });
 
-    it('takes away an endpoint whose application died without a goodbye', async (t) => {
-      await registerAll('dying');
-      const seen = feedOf(t, await startedRegistry(t, world.settings), 'dying');
-      await eventually(() => seen.set.length === 3);
-      await world.die('dying', 9002);
-      const usable = () => ports(seen.set).filter((one) => one.endsWith(' up'));
-      await eventually(() => expect(usable()).toEqual(['9001 up', '9003 up']), { timeoutMs: expiryMs + 2000 });
-      expect(seen.states).toEqual(['live']);
-    });
-
     it('does not believe a service that is suddenly empty, and knows its endpoints again when they are told of', async (t) => {
-      await registerAll('wiped');
+      await registerAll(world, 'wiped');
       const seen = feedOf(t, await startedRegistry(t, world.settings), 'wiped');
       await eventually(() => seen.set.length === 3);
       seen.smallest = 3;
       await world.wipe('wiped');
       await eventually(() => seen.feed.state.state === 'held', { timeoutMs: 3000 });
       expect(ports(seen.set)).toEqual(['9001 unknown', '9002 unknown', '9003 unknown']);
-      await registerAll('wiped');
+      await registerAll(world, 'wiped');
       await eventually(() => expect(ports(seen.set)).toEqual(['9001 up', '9002 up', '9003 up']), SOON);
       expect(seen.smallest).toBe(3);
     });
@@ -222,7 +218,18 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
       expect(sink.sets).toHaveLength(told);
     });
 
-    it('keeps a service of its own registered, also when the server lost everything, and leaves', async (t) => {
+    it.concurrent('takes away an endpoint whose application died without a goodbye', async (t) => {
+      await registerAll(world, 'dying');
+      const seen = feedOf(t, await startedRegistry(t, world.settings), 'dying');
+      await eventually(() => seen.set.length === 3);
+      await world.die('dying', 9002);
+      const usable = () => ports(seen.set).filter((one) => one.endsWith(' up'));
+      await eventually(() => expect(usable()).toEqual(['9001 up', '9003 up']), { timeoutMs: expiryMs + 2000 });
+      expect(seen.states).toEqual(['live']);
+    });
+
+    it.concurrent('keeps a service of its own registered, also when the server lost everything, hands it on, and leaves', async (t) => {
+      const world = await ownWorld(t);
       const registry = await startedRegistry(t, world.settings);
       const sink = new RecordingSink();
       registry.subscribe({ name: 'own', tags: [] }, sink);
@@ -238,15 +245,28 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
       (await startedRegistry(t, world.settings)).subscribe({ name: 'own', tags: [] }, stranger);
       await eventually(() => expect(stranger.told).toEqual(['7001 up 3.5']), { timeoutMs: 15_000 });
       await eventually(() => expect(sink.told).toEqual(['7001 up 3.5']), { timeoutMs: 15_000 });
-      // Heartbeats go on: its time would be over by now.
+      // An upgrade: the next process registers under the same ID, and the one before it ends without a goodbye.
+      const before = stranger.sets.length;
+      const successor = await startedRegistry(t, world.settings);
+      const taken = await successor.register!({ ...self, weight: 3.5, ttlMs: expiryMs });
+      // Both are there for a while, and neither takes it from the other again and again.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      registered.release!();
+      await registry.close();
+      // The successor's heartbeats go on: its time would be over by now.
       await new Promise((resolve) => setTimeout(resolve, expiryMs * 1.5));
       expect(stranger.told).toEqual(['7001 up 3.5']);
-      await registered.deregister();
+      // Nobody ever saw it missing.
+      const sets = stranger.sets.slice(before - 1);
+      expect(sets.filter(({ endpoints }) => endpoints.length !== 1)).toEqual([]);
+      expect(new Set(sets.map(({ endpoints }) => endpoints[0].generation)).size).toBeLessThanOrEqual(2);
+      await taken.deregister();
       await eventually(() => expect(stranger.told).toEqual([]), SOON);
     });
 
-    it('keeps every endpoint while the server is killed and comes back with its data, and follows changes again', async (t) => {
-      await registerAll('killed');
+    it.concurrent('keeps every endpoint while the server is killed and comes back with its data, and follows changes again', async (t) => {
+      const world = await ownWorld(t);
+      await registerAll(world, 'killed');
       const seen = feedOf(t, await startedRegistry(t, world.settings), 'killed');
       await eventually(() => seen.set.length === 3);
       seen.smallest = 3;
@@ -263,8 +283,9 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
       expect(seen.smallest).toBe(3);
     });
 
-    it('keeps every endpoint when the server comes back empty and is told of them one by one', async (t) => {
-      await registerAll('lost');
+    it.concurrent('keeps every endpoint when the server comes back empty and is told of them one by one', async (t) => {
+      const world = await ownWorld(t);
+      await registerAll(world, 'lost');
       const seen = feedOf(t, await startedRegistry(t, world.settings), 'lost');
       await eventually(() => seen.set.length === 3);
       const generations = seen.set.map(({ generation }) => generation);
@@ -283,8 +304,9 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
       expect(seen.smallest).toBe(3);
     });
 
-    it('keeps every endpoint of a server that froze for longer than anybody is kept, and goes on when it thaws', async (t) => {
-      await registerAll('frozen');
+    it.concurrent('keeps every endpoint of a server that froze for longer than anybody is kept, and goes on when it thaws', async (t) => {
+      const world = await ownWorld(t);
+      await registerAll(world, 'frozen');
       const seen = feedOf(t, await startedRegistry(t, world.settings), 'frozen');
       await eventually(() => seen.set.length === 3);
       seen.smallest = 3;
@@ -294,16 +316,17 @@ export function describeRegistry({ kind, skip, expiryMs, hasNoDrain = false, sta
       await new Promise((resolve) => setTimeout(resolve, Math.max(1, expiryMs * 1.5 - (performance.now() - frozenMs))));
       world.thaw();
       await eventually(() => seen.feed.state.error === null, { timeoutMs: 15_000 });
-      await registerAll('frozen', [9001, 9002, 9003, 9004]);
+      await registerAll(world, 'frozen', [9001, 9002, 9003, 9004]);
       await eventually(() => expect(ports(seen.set)).toEqual(['9001 up', '9002 up', '9003 up', '9004 up']), {
         timeoutMs: 10_000,
       });
       expect(seen.smallest).toBe(3);
     });
 
-    it('loses no request while the server is killed, away, back with its data, killed and back empty', {
+    it.concurrent('loses no request while the server is killed, away, back with its data, killed and back empty', {
       timeout: 2 * OUTAGE_MS + 60_000,
-    }, async () => {
+    }, async (t) => {
+      const world = await ownWorld(t);
       const origins: Origin[] = [];
       for (const name of ['a', 'b', 'c']) origins.push(await startOrigin({ name }));
       for (const { port } of origins) await world.register('loaded', { port });

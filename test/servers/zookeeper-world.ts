@@ -1,5 +1,4 @@
 import { systemClock } from '../../src/base/clock.ts';
-import { systemRandom } from '../../src/base/random.ts';
 import { parseConnectString } from '../../src/stores/zookeeper/connect-string.ts';
 import { ZookeeperSession } from '../../src/stores/zookeeper/zookeeper-session.ts';
 import { eventually } from '../helpers/eventually.ts';
@@ -48,7 +47,8 @@ export async function connectedSession(address: string, timeoutMs = APP_SESSION_
 
 function sessionAt(address: string, timeoutMs: number, connected: (isNew: boolean) => void): ZookeeperSession {
   return new ZookeeperSession(
-    { address: parseConnectString(address)!, timeoutMs, auth: '', tls: null, clock: systemClock, random: systemRandom },
+    // It comes back at once: a session of two seconds would be over while its client waits for its turn.
+    { address: parseConnectString(address)!, timeoutMs, auth: '', tls: null, clock: systemClock, random: () => 0.05 },
     { connected, disconnected: () => {}, lost: () => {} },
   );
 }
