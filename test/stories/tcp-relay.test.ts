@@ -321,20 +321,23 @@ describe('a TCP listener finds an endpoint or says there is none', () => {
     const document = (endpoints: TcpOrigin[]) => ({
       listeners: [
         { name: 'idle', bind: '127.0.0.1:0', protocol: 'tcp', pool: 'idle', timeouts: { tunnel: '200ms' } },
+        { name: 'mute', bind: '127.0.0.1:0', protocol: 'tcp', pool: 'mute', timeouts: { tunnel: '200ms' } },
         { name: 'aged', bind: '127.0.0.1:0', protocol: 'tcp', pool: 'aged' },
         { name: 'gone', bind: '127.0.0.1:0', protocol: 'tcp', pool: 'gone' },
       ],
       pools: {
         idle: { endpoints: [{ address: origin.address }] },
+        mute: { endpoints: [{ address: origin.address }], timeouts: { response: 'off' } },
         aged: { endpoints: [{ address: origin.address }], maxAge: '300ms' },
         gone: { endpoints: endpoints.map(({ address }) => ({ address })), onRemoval: '100ms' },
       },
     });
     await using proxy = await startProxy(document([origin]));
     const [idle, aged, gone] = ['idle', 'aged', 'gone'].map((name) => new Talk(proxy.port(name)));
+    const mute = new Talk(proxy.port('mute'));
     for (const { socket } of [idle, aged, gone]) socket.write('x');
     aged.socket.on('end', () => aged.socket.end());
-    await eventually(() => idle.isClosed && aged.isClosed);
+    await eventually(() => idle.isClosed && aged.isClosed && mute.isClosed);
     expect([idle.error, aged.error, aged.isEnded]).toEqual(['ECONNRESET', '', true]);
     expect(gone.isClosed).toBe(false);
     await proxy.write(document([other]));

@@ -188,7 +188,9 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
     this.#touchedMs = nowMs;
     attempt.connected(nowMs);
     this.#lifespan.begin(this.#pool, nowMs, random);
-    this.#deadline.arm(Wait.FIRST, this.#pool.options.timeouts.response);
+    const { response } = this.#pool.options.timeouts;
+    if (response !== null) this.#deadline.arm(Wait.FIRST, response);
+    else this.#deadline.arm(Wait.IDLE, this.#idleMs);
     if (this.#ahead !== null) this.#sendAhead(attempt);
     if (this.#isClientDone) attempt.socket.end();
   }
@@ -256,7 +258,7 @@ export class TcpConnection implements SessionRecord, Searcher, AttemptOwner {
     this.#isUpstreamDone = true;
     if (this.#isClientDone && this.#secured === null && this.#writer.isEmpty) this.#client.destroy();
     else this.#client.end();
-    this.#deadline.arm(Wait.IDLE, this.#idleMs);
+    if (this.#endReason !== 'age') this.#deadline.arm(Wait.IDLE, this.#idleMs);
   }
 
   #onClientClose(): void {
