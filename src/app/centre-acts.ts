@@ -27,8 +27,8 @@ export class ProxyCentreActs implements CentreActs {
   }
 
   get running(): RunningVersion {
-    const { version, name, isOnTrial, refused } = this.#follower;
-    const { number, id, author, message, time } = version;
+    const { running, name, isOnTrial, refused } = this.#follower;
+    const { number, id, author, message, time } = running;
     const told = refused === null ? null : { number: refused.number, problems: refused.problems };
     return {
       centre: this.#centre.store.address,
@@ -101,7 +101,7 @@ export class ProxyCentreActs implements CentreActs {
 
   /** Whoever asks learns nothing of this process that the admin API does not show. */
   #readToJudge(document: string, name: string): JudgedDocument {
-    return readToJudge(document, name, this.#environment, this.#plane.document.variables);
+    return readToJudge(document, name, this.#environment, this.#plane.inForce.loaded.variables);
   }
 }
 

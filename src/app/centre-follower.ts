@@ -1,17 +1,21 @@
-import { readFile } from 'node:fs/promises';
 import type { ReloadResult } from '../admin/control.ts';
-import { type ConfigError, formatProblem, OperationError } from '../base/errors.ts';
-import { parseSaved, replaceFile } from '../base/saved-file.ts';
+import { formatProblem } from '../base/errors.ts';
 import { type ConfigCentre, REPORT_MS } from '../centre/config-centre.ts';
-import { FORMAT, type Head, type ProxyReport, type Version, versionSchema } from '../centre/version.ts';
+import type { Head, ProxyReport, Stage, Version } from '../centre/version.ts';
 import type { EvenkeelEvent } from '../telemetry/event-log.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { Baseline } from './baseline.ts';
+import { type StartVersion, withDeadline } from './start-version.ts';
 import type { TrafficTally } from './traffic-tally.ts';
 import { Trial } from './trial.ts';
+import type { VersionCache } from './version-cache.ts';
 
-/** How often a trial is judged, and how much traffic from before it is compared with at most. */
-const JUDGE_MS = 500;
-const BASELINE_MS = 30_000;
+/** How often a trial is judged. */
+const JUDGE_MS = 100;
+/** At the end, the centre is not waited for longer. */
+const FORGET_MS = 2000;
+/** Between two attempts to tell the centre how a trial ended. */
+const RETRY_MS = 2000;
 /** A trial that nobody ended (its proxies died) is ended by whoever sees it, so long after its time. */
 const ABANDONED_MS = 60_000;
 
@@ -19,57 +23,80 @@ export interface CentreFollowerOptions {
   readonly centre: ConfigCentre;
   /** What the proxy is called in reports and stages. */
   readonly name: string;
-  /** File of the last version that ran. */
-  readonly cache: string;
-  /** How long `start` waits for the centre before it takes the last good version. */
-  readonly patienceMs: number;
+  readonly cache: VersionCache;
+  /** Put in force at the start. */
+  readonly start: StartVersion;
   /** Ms since 1970: times are compared between machines. */
   readonly wallClock: () => number;
 }
 
 /** What the running proxy gives the follower once it runs. */
 export interface Followed {
-  /** Puts the follower's `version` in force. */
+  /** Puts what the follower says is `wanted` in force. */
   readonly apply: () => Promise<ReloadResult>;
+  /** Counts what everybody is answered. */
   readonly tally: () => TrafficTally;
+  /** Counts what those are answered who have the version on trial. */
+  readonly trialTally: () => TrafficTally;
   readonly publish: (event: EvenkeelEvent) => void;
   readonly log: Logger;
 }
 
+/** What is to be in force: a version, and beside it one on trial for a share of the connections (1: it stands in the other's place). */
+export interface Wanted {
+  readonly version: Version;
+  readonly trial: { readonly version: Version; readonly share: number } | null;
+}
+
 /**
- * Keeps one proxy at the version that its config centre has for it: the head, or a version on trial where the head names this proxy. On main. A version that
- * cannot be put in force is refused and reported; the one before runs on. When the centre is gone, or garbles, or is empty, what runs runs on.
+ * Keeps one proxy at the version that its config centre has for it: the head, and beside it a version on trial where the head names this proxy. On main. A
+ * version that cannot be put in force is refused and reported; the one before runs on. A trial that fails ends here first, then in the centre. When the centre
+ * is gone, or garbles, or is empty, what runs runs on.
  */
 export class CentreFollower {
   readonly #options: CentreFollowerOptions;
-  #version: Version | null = null;
+  /** In force wholly, but for a trial. */
+  #version: Version;
+  #trial: { readonly version: Version; readonly trial: Trial } | null = null;
+  /** What was put in force last was put there for a trial. */
+  #isTrialInForce = false;
+  /** A trial that failed here, and the centre has not been told. */
+  #withdrawing: { readonly key: string; readonly reason: string } | null = null;
+  #retryAtMs = 0;
   #since: string;
   #refused: ProxyReport['refused'] = null;
   /** Key of the version that was refused last: it is not tried again until the head changes. */
   #refusedKey: string | null = null;
   #followed: Followed | null = null;
-  #trial: { readonly key: string; readonly trial: Trial } | null = null;
-  #tally: TrafficTally | null = null;
-  #tallySinceMs = 0;
+  #baseline: Baseline | null = null;
   #head: Head | null = null;
+  /** When the stage of the head was first seen here, by our clock. */
+  #stagedSinceMs = 0;
   #watch: { close(): void } | null = null;
   #timers: NodeJS.Timeout[] = [];
   #work: Promise<void> = Promise.resolve();
   #isReportFailing = false;
-  /** Nothing has been heard of the head since `follow`. */
-  #isFresh = true;
+  /** What the head has for this proxy could not be had: asked for again with each report. */
+  #isBehind = false;
   /** Another process has our name now. */
   #hasLeft = false;
 
   constructor(options: CentreFollowerOptions) {
     this.#options = options;
+    const { version, refused } = options.start;
+    this.#version = version;
     this.#since = this.#now();
+    if (refused !== null) this.#refuse(refused.version, refused.problems);
   }
 
-  /** What runs, or is to be put in force. Only after `start`. */
-  get version(): Version {
-    if (this.#version === null) throw new Error('version before start');
-    return this.#version;
+  get wanted(): Wanted {
+    const trial = this.#trial === null ? null : { version: this.#trial.version, share: this.#trial.trial.share };
+    return { version: this.#version, trial };
+  }
+
+  /** What runs, the version on trial while there is one. */
+  get running(): Version {
+    return this.#trial?.version ?? this.#version;
   }
 
   get name(): string {
@@ -85,60 +112,24 @@ export class CentreFollower {
     return this.#refused;
   }
 
-  /**
-   * The version to start with: the centre's, or the last that ran here when the centre cannot be asked (`warning` says so then). Rejects with an
-   * OperationError when there is neither.
-   */
-  async start(): Promise<{ readonly warning: string | null }> {
-    const { centre, patienceMs } = this.#options;
-    const cached = await this.#readCache();
-    try {
-      const wanted = await withDeadline(this.#ofCentre(), patienceMs, centre.store.address);
-      if (wanted !== null) {
-        this.#version = wanted;
-        return { warning: null };
-      }
-      if (cached === null)
-        throw new OperationError(
-          'empty-centre',
-          `${centre.store.address} holds no version yet: evenkeel config push FILE -c ${centre.store.address}`,
-        );
-      this.#version = cached;
-      return { warning: `${centre.store.address} is empty; going on with version ${cached.number} that ran here last` };
-    } catch (error) {
-      if (!(error instanceof OperationError) || cached === null) throw error;
-      this.#version = cached;
-      return { warning: `${error.message}; going on with version ${cached.number} (${cached.id}) that ran here last` };
-    }
-  }
-
-  /** The centre's version cannot start here: take the last that did. False when there is none. */
-  async fallBack(error: ConfigError): Promise<boolean> {
-    const cached = await this.#readCache();
-    if (cached === null || cached.key === this.version.key) return false;
-    this.#refuse(this.version, error.problems.map(formatProblem));
-    this.#version = cached;
-    return true;
-  }
-
-  /** The proxy runs `version`: follow the head from now on. */
+  /** The proxy runs: follow the head from now on. */
   follow(followed: Followed): void {
+    const { centre, wallClock } = this.#options;
     this.#followed = followed;
-    this.#tally = followed.tally();
-    this.#tallySinceMs = this.#options.wallClock();
+    this.#baseline = new Baseline(followed.tally(), wallClock());
     this.#since = this.#now();
     void this.#keep();
-    this.#watch = this.#options.centre.watchHead({
+    this.#watch = centre.watchHead({
       changed: (stored) => this.#onHead(stored?.text ?? null),
       unavailable: (error) =>
         followed.log.warn(
-          { centre: this.#options.centre.store.address, error: error.message },
+          { centre: centre.store.address, error: error.message },
           'the config centre cannot be asked; running on',
         ),
     });
     this.#timers = [
       setInterval(() => this.#turn(() => this.#judge()), JUDGE_MS),
-      setInterval(() => this.#turn(() => this.#report()), REPORT_MS),
+      setInterval(() => this.#turn(() => this.#reportAndCatchUp()), REPORT_MS),
     ];
     this.#turn(() => this.#report());
   }
@@ -156,9 +147,8 @@ export class CentreFollower {
     const isListed = this.#followed !== null && !this.#hasLeft;
     this.leave();
     await this.#work;
-    const { centre, name, patienceMs } = this.#options;
-    if (isListed)
-      await withDeadline(centre.forget(name), Math.min(patienceMs, 2000), centre.store.address).catch(() => {});
+    const { centre, name } = this.#options;
+    if (isListed) await withDeadline(centre.forget(name), FORGET_MS, centre.store.address).catch(() => {});
     await centre.store.close();
   }
 
@@ -175,45 +165,145 @@ export class CentreFollower {
       this.#followed?.log.warn({ centre: centre.store.address }, 'the config centre is empty; running on');
       return;
     }
+    const before = this.#head?.stage?.key;
     try {
       this.#head = centre.readHead(text);
     } catch (error) {
       this.#followed?.log.error({ error: (error as Error).message }, 'the config centre holds garbage; running on');
       return;
     }
+    if (this.#head.stage?.key !== before) this.#stagedSinceMs = this.#options.wallClock();
     this.#refusedKey = null;
     this.#turn(() => this.#catchUp());
   }
 
-  /** Brings the proxy to the version that the head has for it. */
+  /** Brings the proxy to what the head has for it. */
   async #catchUp(): Promise<void> {
-    const head = this.#head;
-    if (head === null) return;
-    const isOnTrial = head.stage?.proxies.includes(this.name) === true;
-    const key = isOnTrial ? (head.stage as { key: string }).key : head.key;
-    if (!isOnTrial) this.#trial = null;
-    // A version that this process began with may be on trial: the process that tried it is gone.
-    if (isOnTrial && key === this.version.key && this.#isFresh) this.#trial = this.#beginTrial(head);
-    this.#isFresh = false;
-    if (key === this.version.key || key === this.#refusedKey) return;
+    if (this.#head === null) return;
+    this.#isBehind = false;
+    const { key, stage } = this.#head;
+    const staged = stage?.proxies.includes(this.name) === true ? stage : null;
+    if (this.#withdrawing?.key !== staged?.key) this.#withdrawing = null;
+    // Found good here, and on trial elsewhere.
+    if (staged?.key === this.#version.key) return;
+    if (staged === null || staged.key !== this.#trial?.version.key) await this.#moveTo(key);
+    if (staged !== null) await this.#try(staged);
+  }
+
+  async #moveTo(key: string): Promise<void> {
+    await this.#endTrial();
+    if (key === this.#version.key || key === this.#refusedKey) return;
     const wanted = await this.#fetch(key);
     if (wanted === null) return;
-    const trial = isOnTrial ? this.#beginTrial(head) : null;
-    if (await this.#putInForce(wanted)) this.#trialBegan(wanted, head, trial);
-    else if (this.#hasLeft) return;
-    else if (isOnTrial) await this.#options.centre.withdraw(key, this.name, this.#refused?.problems[0] ?? 'refused');
+    const before = this.#version;
+    this.#version = wanted;
+    const problems = await this.#apply();
+    if (problems === null) await this.#applied(wanted);
+    else {
+      this.#version = before;
+      if (!this.#hasLeft) this.#refuse(wanted, problems);
+    }
     await this.#report();
   }
 
-  #trialBegan({ number, id }: Version, { stage }: Head, trial: { key: string; trial: Trial } | null): void {
-    this.#trial = trial;
-    if (trial === null) return;
-    this.#followed?.publish({ type: 'trial-began', number, version: id, forMs: stage?.trialMs ?? 0 });
+  /** Begins a trial, unless it runs or has ended here. */
+  async #try({ key, trialMs }: Stage): Promise<void> {
+    if ([this.#trial?.version.key, this.#withdrawing?.key, this.#refusedKey].includes(key)) return;
+    const version = await this.#fetch(key);
+    if (version === null) return;
+    const { trialTally, publish } = this.#followed as Followed;
+    const before = (this.#baseline as Baseline).traffic;
+    this.#trial = { version, trial: new Trial(before, trialTally(), this.#options.wallClock(), trialMs) };
+    const problems = await this.#apply();
+    if (problems !== null) return this.#cannotTry(version, problems);
+    publish({ type: 'trial-began', number: version.number, version: version.id, forMs: trialMs });
+    await this.#report();
   }
 
-  #beginTrial({ stage }: Head): { key: string; trial: Trial } | null {
-    if (stage === null || this.#tally === null) return null;
-    return { key: stage.key, trial: new Trial(this.#tally, this.#options.wallClock(), stage.trialMs) };
+  async #judge(): Promise<void> {
+    const nowMs = this.#options.wallClock();
+    if (this.#withdrawing !== null) await this.#withdraw(nowMs);
+    if (this.#trial === null) {
+      this.#baseline?.look(nowMs);
+      return this.#endAbandoned(nowMs);
+    }
+    const { version, trial } = this.#trial;
+    const verdict = trial.verdict(nowMs);
+    if (verdict.kind === 'more') await this.#widen(version, trial);
+    else if (verdict.kind === 'good') await this.#pass(version, nowMs);
+    else if (verdict.kind === 'bad') await this.#fail(version, verdict.reason);
+  }
+
+  async #widen(version: Version, trial: Trial): Promise<void> {
+    const problems = await this.#apply();
+    if (problems !== null) return this.#cannotTry(version, problems);
+    if (trial.share === 1) this.#appliedWholly(version);
+  }
+
+  async #pass(version: Version, nowMs: number): Promise<void> {
+    if (nowMs < this.#retryAtMs || !(await this.#tell(() => this.#options.centre.pass(version.key, this.name)))) return;
+    this.#version = version;
+    this.#trial = null;
+    this.#isTrialInForce = false;
+    this.#baseline?.skip(nowMs);
+    this.#followed?.publish({ type: 'trial-passed', number: version.number, version: version.id });
+    await this.#keep();
+    await this.#report();
+  }
+
+  async #fail({ key, number, id }: Version, reason: string): Promise<void> {
+    this.#withdrawing = { key, reason };
+    await this.#endTrial();
+    this.#followed?.publish({ type: 'version-withdrawn', number, version: id, reason });
+    await this.#withdraw(this.#options.wallClock());
+    await this.#report();
+  }
+
+  async #cannotTry(version: Version, problems: readonly string[]): Promise<void> {
+    if (this.#hasLeft) return;
+    this.#refuse(version, problems);
+    this.#withdrawing = { key: version.key, reason: problems[0] ?? 'refused' };
+    await this.#endTrial();
+    await this.#withdraw(this.#options.wallClock());
+    await this.#report();
+  }
+
+  /** What ran before the trial is in force again. Clients first: the centre is told by whoever knows what. */
+  async #endTrial(): Promise<void> {
+    if (this.#trial === null && !this.#isTrialInForce) return;
+    this.#trial = null;
+    if (this.#isTrialInForce && (await this.#apply()) === null) this.#since = this.#now();
+    this.#baseline?.skip(this.#options.wallClock());
+  }
+
+  async #withdraw(nowMs: number): Promise<void> {
+    if (this.#withdrawing === null || nowMs < this.#retryAtMs) return;
+    const { key, reason } = this.#withdrawing;
+    if (await this.#tell(() => this.#options.centre.withdraw(key, this.name, reason))) this.#withdrawing = null;
+  }
+
+  /** Whether the centre has heard it. Said once where it has not, and not tried again for a while. */
+  async #tell(say: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await say();
+      return true;
+    } catch (error) {
+      const { centre, wallClock } = this.#options;
+      this.#retryAtMs = wallClock() + RETRY_MS;
+      this.#followed?.log.warn(
+        { centre: centre.store.address, error: (error as Error).message },
+        'the config centre cannot be told how a trial ended; trying again',
+      );
+      return false;
+    }
+  }
+
+  async #endAbandoned(nowMs: number): Promise<void> {
+    const stage = this.#head?.stage ?? null;
+    if (stage === null || nowMs < this.#retryAtMs) return;
+    if (nowMs < this.#stagedSinceMs + stage.trialMs + ABANDONED_MS) return;
+    const reason = 'the proxies that tried it have not judged it in time';
+    await this.#tell(() => this.#options.centre.withdraw(stage.key, this.name, reason));
   }
 
   async #fetch(key: string): Promise<Version | null> {
@@ -224,26 +314,31 @@ export class CentreFollower {
         { version: key, error: (error as Error).message },
         'a version cannot be had from the config centre; running on',
       );
+      this.#isBehind = true;
       return null;
     }
   }
 
-  async #putInForce(wanted: Version): Promise<boolean> {
-    const before = this.version;
-    this.#version = wanted;
+  /** Puts what is wanted in force. Resolves with why that cannot be; null when it is. */
+  async #apply(): Promise<readonly string[] | null> {
+    const isForTrial = this.#trial !== null;
     const result = await (this.#followed as Followed).apply();
     if (result.accepted) {
-      this.#since = this.#now();
-      this.#refused = null;
-      const { number, id, author } = wanted;
-      this.#followed?.publish({ type: 'version-applied', number, version: id, author });
-      await this.#keep();
-      return true;
+      this.#isTrialInForce = isForTrial;
+      return null;
     }
-    this.#version = before;
-    const problems = result.problems.length > 0 ? result.problems.map(formatProblem) : [result.message];
-    this.#refuse(wanted, problems);
-    return false;
+    return result.problems.length > 0 ? result.problems.map(formatProblem) : [result.message];
+  }
+
+  async #applied(version: Version): Promise<void> {
+    this.#appliedWholly(version);
+    await this.#keep();
+  }
+
+  #appliedWholly({ number, id, author }: Version): void {
+    this.#since = this.#now();
+    this.#refused = null;
+    this.#followed?.publish({ type: 'version-applied', number, version: id, author });
   }
 
   #refuse({ id, number, key }: Version, problems: readonly string[]): void {
@@ -252,43 +347,13 @@ export class CentreFollower {
     this.#followed?.publish({ type: 'version-refused', number, version: id, problems });
   }
 
-  async #judge(): Promise<void> {
-    const { centre, wallClock } = this.#options;
-    const tally = this.#tally as TrafficTally;
-    if (this.#trial === null) {
-      if (wallClock() - this.#tallySinceMs > BASELINE_MS) this.#restartTally(tally);
-      await this.#endAbandoned();
-      return;
-    }
-    const { key, trial } = this.#trial;
-    const verdict = trial.verdict(wallClock());
-    if (verdict.kind === 'wait') return;
-    this.#trial = null;
-    this.#restartTally(tally);
-    const { number, id: version } = this.version;
-    if (verdict.kind === 'good') {
-      await centre.pass(key, this.name);
-      this.#followed?.publish({ type: 'trial-passed', number, version });
-    } else if (await centre.withdraw(key, this.name, verdict.reason))
-      this.#followed?.publish({ type: 'version-withdrawn', number, version, reason: verdict.reason });
-  }
-
-  #restartTally(tally: TrafficTally): void {
-    tally.advance();
-    tally.reset();
-    this.#tallySinceMs = this.#options.wallClock();
-  }
-
-  async #endAbandoned(): Promise<void> {
-    const stage = this.#head?.stage ?? null;
-    if (stage === null) return;
-    const over = Date.parse(stage.since) + stage.trialMs + ABANDONED_MS;
-    if (this.#options.wallClock() > over)
-      await this.#options.centre.withdraw(stage.key, this.name, 'the proxies that tried it have not judged it in time');
+  async #reportAndCatchUp(): Promise<void> {
+    if (this.#isBehind) await this.#catchUp();
+    await this.#report();
   }
 
   async #report(): Promise<void> {
-    const { id, number } = this.version;
+    const { id, number } = this.running;
     try {
       await this.#options.centre.report({
         name: this.name,
@@ -309,29 +374,13 @@ export class CentreFollower {
     }
   }
 
-  async #ofCentre(): Promise<Version | null> {
-    const current = await this.#options.centre.current();
-    if (current === null) return null;
-    const { head } = current;
-    const isOnTrial = head.stage?.proxies.includes(this.name) === true;
-    return this.#options.centre.version(isOnTrial ? (head.stage as { key: string }).key : head.key);
-  }
-
-  async #readCache(): Promise<Version | null> {
-    try {
-      const parsed = parseSaved(await readFile(this.#options.cache, 'utf8'), versionSchema, FORMAT, 'a version');
-      return typeof parsed === 'string' ? null : parsed;
-    } catch {
-      return null;
-    }
-  }
-
   async #keep(): Promise<void> {
+    const { cache } = this.#options;
     try {
-      await replaceFile(this.#options.cache, JSON.stringify({ format: FORMAT, ...this.version }));
+      await cache.keep(this.#version);
     } catch (error) {
       this.#followed?.log.warn(
-        { file: this.#options.cache, error: (error as Error).message },
+        { file: cache.path, error: (error as Error).message },
         'the version in force cannot be kept: a start without the config centre would fail',
       );
     }
@@ -339,15 +388,5 @@ export class CentreFollower {
 
   #now(): string {
     return new Date(this.#options.wallClock()).toISOString();
-  }
-}
-
-async function withDeadline<T>(promise: Promise<T>, ms: number, address: string): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new OperationError('store-late', `${address} does not answer`)), ms);
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -11,54 +11,46 @@ import type {
   SetEndpointResult,
   UpgradeResult,
 } from '../admin/control.ts';
-import { AdminServer } from '../admin/server.ts';
 import { systemClock } from '../base/clock.ts';
-import { ConfigError, formatProblem, OperationError } from '../base/errors.ts';
+import { OperationError } from '../base/errors.ts';
 import { systemRandom } from '../base/random.ts';
 import type { RegistryContext } from '../discovery/registry.ts';
-import { EventCounts } from '../telemetry/event-counts.ts';
 import { EventLog } from '../telemetry/event-log.ts';
-import type { LiveRoute } from '../telemetry/live-state.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { Metrics } from '../telemetry/prometheus.ts';
-import { RecentTraffic } from '../telemetry/recent-traffic.ts';
+import type { RecentTraffic } from '../telemetry/recent-traffic.ts';
 import { AccessTarget } from './access-target.ts';
-import { Addresses, placeKey } from './addresses.ts';
-import { AdminDoor } from './admin-door.ts';
+import { Addresses } from './addresses.ts';
+import type { AdminDoor } from './admin-door.ts';
 import { affinityKey } from './affinity-key.ts';
-import { type DocumentOptions, isSameDocument, type LoadedDocument } from './document.ts';
+import { configurationOf } from './configuration.ts';
+import type { DocumentOptions, LoadedDocument } from './document.ts';
+import { DocumentInForce } from './document-in-force.ts';
+import { Ending } from './ending.ts';
 import { explain } from './explain.ts';
-import { PATIENCE_MS } from './hand-over.ts';
+import { listenEverywhere } from './first-sockets.ts';
 import { HealthFile } from './health-file.ts';
-import { type JudgeParts, judgeLive } from './judge-live.ts';
+import type { JudgeParts } from './judge-live.ts';
 import { endForStuckWorker } from './last-resort.ts';
 import { LentServers } from './lent-servers.ts';
 import { ListenerSet } from './listener-set.ts';
 import { MemoryLimit } from './memory-limit.ts';
-import type { ToWorker } from './messages.ts';
-import { connectionCeiling } from './open-files.ts';
+import { observe } from './observation.ts';
 import { PoolSet } from './pool-set.ts';
 import type { Predecessor } from './predecessor.ts';
 import { Registrations } from './registrations.ts';
-import { putInForce, type ReloadParts, sendSockets, within, workerCount } from './reload.ts';
+import { type ReloadParts, sendSockets, within, workerCount } from './reload.ts';
 import { RequestWindow } from './request-window.ts';
 import { RunningState } from './running-state.ts';
 import { Sources } from './sources.ts';
+import { Succession } from './succession.ts';
 import { TicketKeys } from './ticket-keys.ts';
 import { Turns } from './turns.ts';
-import { Upgrade } from './upgrade.ts';
-import type { Inheritance } from './upgrade-messages.ts';
 import { WorkerMail } from './worker-mail.ts';
+import { restartInTurn } from './worker-restarts.ts';
 import { maxWorkers, rowsFor, Workers } from './workers.ts';
 
 /** How often main looks after ejections, budgets and workers. */
 const SWEEP_MS = 100;
-/** What a drain waits at most for a reload or a restart of workers that is under way. */
-const HAND_OVER_MS = 2000;
-/** Time for the workers to cut what is left. */
-const CUT_MS = 500;
-/** What was answered by the admin API as a successor took over has reached its client by then. */
-const FAREWELL_MS = 1000;
 
 export interface ControlPlaneOptions {
   readonly document: LoadedDocument;
@@ -81,15 +73,13 @@ export class ControlPlane implements Control {
   readonly #options: ControlPlaneOptions;
   readonly #log: Logger;
   readonly #addresses = new Addresses();
-  readonly #workers: Workers;
+  readonly workers: Workers;
   readonly #pools: PoolSet;
-  readonly #listeners: ListenerSet;
+  readonly listeners: ListenerSet;
   readonly #sources: Sources;
   readonly #registrations: Registrations;
   readonly #state: RunningState;
   readonly #recent: RecentTraffic;
-  readonly #metrics: Metrics;
-  #document: LoadedDocument;
   readonly #admin: AdminDoor;
   readonly #lent: LentServers;
   readonly #access: AccessTarget;
@@ -98,35 +88,25 @@ export class ControlPlane implements Control {
   readonly #memory: MemoryLimit;
   readonly #health: HealthFile;
   readonly #turns = new Turns();
-  readonly #requests = new RequestWindow();
   /** Set by whoever follows a config centre. */
   centre: CentreActs | null = null;
   readonly #ticketKeys = new TicketKeys();
-  /** A reload that waits for its turn. */
-  #asked: Promise<ReloadResult> | null = null;
+  readonly #ending: Ending;
+  readonly #succession: Succession;
+  readonly inForce: DocumentInForce;
   #sweep: NodeJS.Timeout | null = null;
   #listening = false;
-  #isDraining = false;
-  #upgrade: Upgrade | null = null;
-  /** Another process serves in our place. */
-  #isSucceeded = false;
-  /** What was not yet known must not be written over what an earlier process knew. */
-  #wasReady = false;
-  #drained = new Set<number>();
-  #onDrained: () => void = () => {};
+  #isClosed = false;
 
   constructor(options: ControlPlaneOptions) {
     const { document } = options.document;
     this.#options = options;
-    this.#document = options.document;
     this.#log = options.log;
     this.events = new EventLog({ log: options.log });
-    const counts = new EventCounts(document.admin.endpointSeries);
-    this.events.listen(counts.take);
     const count = workerCount(document.runtime);
     const rows = rowsFor(count);
-    this.#workers = this.#makeWorkers(count, rows);
-    const post = { broadcast: this.#workers.broadcast.bind(this.#workers), rows: () => this.#workers.rows() };
+    this.workers = this.#makeWorkers(count, rows, document.runtime.state);
+    const post = { broadcast: this.workers.broadcast.bind(this.workers), rows: () => this.workers.rows() };
     this.#health = new HealthFile({
       path: join(document.runtime.state, 'health.json'),
       clock: systemClock,
@@ -134,7 +114,7 @@ export class ControlPlane implements Control {
       remember: () => this.#pools.remember(),
     });
     this.#pools = new PoolSet(rows, post, this.events, this.#health.recall);
-    this.#listeners = new ListenerSet(rows, this.#addresses);
+    this.listeners = new ListenerSet(rows, this.#addresses);
     const log: RegistryContext['log'] = (level, message, fields) => this.#log[level](fields ?? {}, message);
     this.#sources = new Sources({
       clock: systemClock,
@@ -150,31 +130,45 @@ export class ControlPlane implements Control {
       random: systemRandom,
       log,
       registry: (name) => this.#sources.registry(name),
-      addressOf: (listener) => this.#listeners.addressOf(listener),
+      addressOf: (listener) => this.listeners.addressOf(listener),
     });
     this.#state = new RunningState({
-      document: () => this.#document,
+      document: () => this.inForce.loaded,
       pools: this.#pools,
-      listeners: this.#listeners,
+      listeners: this.listeners,
       sources: this.#sources,
-      workers: this.#workers,
+      workers: this.workers,
     });
-    this.#recent = new RecentTraffic(() => this.#state, systemClock);
-    this.#metrics = new Metrics({
-      state: () => this.#state,
-      counts,
+    const { recent, admin } = observe({
+      log: this.#log,
+      state: this.#state,
+      events: this.events,
+      control: this,
+      version: options.version,
       endpointSeries: document.admin.endpointSeries,
-      clock: systemClock,
     });
+    this.#recent = recent;
+    this.#admin = admin;
     this.#access = new AccessTarget(options.log);
-    this.#admin = new AdminDoor((place) => this.#makeAdmin(place));
-    this.#lent = new LentServers(this.#workers);
+    this.#lent = new LentServers(this.workers);
     this.#parts = this.#makeParts();
-    this.#mail = new WorkerMail(this.#parts, (row) => this.#onThreadDrained(row));
+    this.#mail = new WorkerMail(this.#parts, (row) => this.#ending.threadDrained(row));
     this.#memory = new MemoryLimit(document.runtime.memory, {
       clock: systemClock,
-      memory: () => this.#workers.memory(),
+      memory: () => this.workers.memory(),
       restart: (worker, bytes) => this.restartWorkers(worker, `its memory, ${Math.round(bytes / 1024 / 1024)} MiB`),
+    });
+    this.#ending = this.#makeEnding();
+    this.#succession = this.#makeSuccession();
+    this.inForce = new DocumentInForce({
+      document: options.document,
+      reread: options.reread,
+      read: options.read,
+      events: this.events,
+      state: this.#state,
+      turns: this.#turns,
+      ending: this.#ending,
+      reload: this.#parts,
     });
   }
 
@@ -182,30 +176,61 @@ export class ControlPlane implements Control {
     return {
       log: this.#log,
       addresses: this.#addresses,
-      listeners: this.#listeners,
+      listeners: this.listeners,
       pools: this.#pools,
       sources: this.#sources,
       registrations: this.#registrations,
-      workers: this.#workers,
+      workers: this.workers,
       lent: this.#lent,
       admin: this.#admin,
       access: this.#access,
-      requests: this.#requests,
+      requests: new RequestWindow(),
+      ticketKeys: this.#ticketKeys,
+      refuseActs: () => this.#ending.refuseActs(),
       configureLog: async (log) => this.#options.configureLog?.(log),
       adopt: (document) => {
-        this.#document = document;
+        this.inForce.adopt(document);
         this.#memory.limit = document.document.runtime.memory;
       },
-      configureWorkers: () => this.#workers.broadcast({ kind: 'configure', configuration: this.#configuration() }),
+      configureWorkers: () =>
+        this.workers.broadcast({
+          kind: 'configure',
+          configuration: configurationOf(this.inForce.options, this.#parts),
+        }),
     };
   }
 
-  #makeWorkers(count: number, rows: number): Workers {
+  #makeEnding(): Ending {
+    return new Ending({
+      ...this.#parts,
+      events: this.events,
+      state: this.#state,
+      turns: this.#turns,
+      runtime: () => this.inForce.options.runtime,
+      predecessorGone: () => this.#options.predecessor?.gone ?? null,
+    });
+  }
+
+  #makeSuccession(): Succession {
+    return new Succession({
+      ...this.#parts,
+      events: this.events,
+      state: this.#state,
+      turns: this.#turns,
+      ending: this.#ending,
+      health: this.#health,
+      runtime: () => this.inForce.options.runtime,
+      predecessor: this.#options.predecessor ?? null,
+      startSuccessor: this.#options.startSuccessor ?? null,
+    });
+  }
+
+  #makeWorkers(count: number, rows: number, state: string): Workers {
     return new Workers({
       count,
       rows,
       maxCount: maxWorkers(count),
-      affinityKey: affinityKey(join(this.#document.document.runtime.state, 'affinity.key'), this.#log),
+      affinityKey: affinityKey(join(state, 'affinity.key'), this.#log),
       clock: systemClock,
       chunks: () => this.#pools.slots.buffers,
       onUp: (row, withSockets) => this.#equip(row, withSockets),
@@ -213,24 +238,14 @@ export class ControlPlane implements Control {
       onGone: (thread, reason, retired) => this.#onThreadGone(thread, reason, retired),
       onStuck: (worker) => endForStuckWorker(worker, this.#log),
       onStalled: (worker, forMs) => this.events.publish({ type: 'worker-stalled', worker, forMs }),
-      onRows: (used) => this.#useRows(used),
+      onRows: (used) => this.#pools.useRows(used),
       onFrozen: (frozen) => this.#pools.freeze(frozen),
     });
   }
 
-  /** What is in force. */
-  get document(): LoadedDocument {
-    return this.#document;
-  }
-
   /** Addresses clients can use, by listener. */
   get addresses(): readonly { readonly name: string; readonly addresses: readonly string[] }[] {
-    return this.#listeners.live.map(({ name, addresses }) => ({ name, addresses }));
-  }
-
-  /** What the routes have counted. */
-  get routes(): readonly LiveRoute[] {
-    return this.#state.routes;
+    return this.listeners.live.map(({ name, addresses }) => ({ name, addresses }));
   }
 
   /** Everything up to the first request: rejects with an OperationError when a port is busy or a registry cannot start. */
@@ -239,93 +254,37 @@ export class ControlPlane implements Control {
   }
 
   async #start(): Promise<{ admin: string | null }> {
-    const { document } = this.#document;
+    const document = this.inForce.options;
     const predecessor = this.#options.predecessor ?? null;
-    const inheritance = (await predecessor?.inheritance()) ?? null;
-    if (inheritance === null) this.#health.load();
-    else this.#inherit(inheritance);
-    predecessor?.follow({
-      endpoint: (pool, endpoint, change) => {
-        this.#pools.followEndpoint(pool, endpoint, change);
-        void this.#upgrade?.tell(pool, endpoint, change);
-      },
-      active: (counts) => this.#pools.countElsewhere(counts),
-    });
-    await this.#listeners.reserve(document.listeners);
+    const inheritance = await this.#succession.inherit();
+    await this.listeners.reserve(document.listeners);
     (await this.#access.prepare(document.log.access)).commit();
     this.#pools.configure(document.pools);
-    this.#listeners.configure(document);
+    this.listeners.configure(document);
     // Where the process before this one still has the address, it goes on answering until this one is ready.
     const isAdminTaken = inheritance?.admin != null && inheritance.admin === document.admin.bind;
     const admin = isAdminTaken ? null : await this.#admin.start(document.admin);
-    await this.#workers.start();
+    await this.workers.start();
     await this.#sources.configure(document);
     this.#recent.start();
     this.#ticketKeys.start(() => this.#parts.configureWorkers());
     this.#sweep = setInterval(() => this.#onSweep(), SWEEP_MS);
     await this.#firstSync(document.runtime.startTimeout);
+    this.#refuseClosed();
     this.#listening = true;
-    await this.#listen(predecessor);
+    await listenEverywhere(this.#parts, predecessor);
     const inherited = isAdminTaken && (await this.#admin.start(document.admin, () => predecessor!.takeAdmin()));
+    this.#refuseClosed();
     this.#state.becomeReady();
-    this.#wasReady = true;
-    if (!this.#isDraining) this.#registrations.configure(document.listeners);
+    if (!this.#ending.hasBegun) this.#registrations.configure(document.listeners);
     this.events.publish({ type: 'ready' });
     predecessor?.ready();
     return { admin: inherited || admin };
   }
 
-  #inherit({ addresses, health, overrides, ticketKeys }: Inheritance): void {
-    this.#addresses.inherit(addresses);
-    this.#health.inherit(health);
-    this.#pools.inherit(overrides);
-    this.#ticketKeys.inherit(ticketKeys);
-  }
-
-  #inheritance(): Inheritance {
-    return {
-      addresses: this.#addresses.all,
-      admin: this.#admin.bind,
-      health: this.#pools.remember(),
-      overrides: this.#pools.overrides(),
-      ticketKeys: Buffer.from(this.#ticketKeys.current).toString('base64'),
-    };
-  }
-
-  /** Every worker gets a socket on every address: one that the process before this one listened on, as long as there are any, else one of its own. */
-  async #listen(predecessor: Predecessor | null): Promise<void> {
-    const places = this.#listeners.binds();
-    const rows = this.#workers.serving();
-    const streams = places.filter(({ transport }) => transport === 'tcp');
-    const given = new Map<string, number>(streams.map((place) => [placeKey(place), 0]));
-    await predecessor?.takeListeners([...given.keys()], (key, server) => {
-      const place = streams.find((one) => placeKey(one) === key)!;
-      const count = given.get(key) ?? 0;
-      given.set(key, count + 1);
-      this.#workers.post(rows[count % rows.length], { kind: 'adopt', ...place, server });
-    });
-    for (const [i, row] of rows.entries())
-      for (const place of places) {
-        const at = this.#addresses;
-        if (place.transport === 'udp') this.#workers.post(row, { kind: 'listen-udp', place, at: at.reserved(place) });
-        else if (given.get(placeKey(place))! <= i)
-          this.#workers.post(row, { kind: 'listen', ...place, socket: at.socket(place) });
-      }
-    await this.#listeners.allListening(rows.length);
-  }
-
-  #makeAdmin(place: { host: string; port: number; token: string }): AdminServer {
-    return new AdminServer({
-      ...place,
-      log: this.#log,
-      state: () => this.#state,
-      control: this,
-      metrics: this.#metrics,
-      recent: this.#recent,
-      events: this.events,
-      clock: systemClock,
-      version: this.#options.version,
-    });
+  /** Ended while it started: what was waited for may have come because of that. Takes nothing from the process before this one then. */
+  #refuseClosed(): void {
+    if (this.#isClosed) throw new OperationError('closed', 'this process was ended before it was ready');
   }
 
   async #firstSync(timeoutMs: number): Promise<void> {
@@ -338,173 +297,54 @@ export class ControlPlane implements Control {
 
   /** A thread is up and knows nothing. */
   #equip(row: number, withSockets: boolean): void {
-    this.#workers.post(row, { kind: 'configure', configuration: this.#configuration() });
-    for (const delta of this.#pools.whole()) this.#workers.post(row, { kind: 'delta', delta });
+    this.workers.post(row, { kind: 'configure', configuration: configurationOf(this.inForce.options, this.#parts) });
+    for (const delta of this.#pools.whole()) this.workers.post(row, { kind: 'delta', delta });
     if (!this.#listening || !withSockets) return;
-    sendSockets(this.#parts, row, this.#listeners.binds());
-    this.events.publish({ type: 'worker-started', worker: this.#workers.workerOf(row) });
-  }
-
-  #configuration() {
-    const { runtime, log } = this.#document.document;
-    return {
-      pools: this.#pools.forWorkers(),
-      listeners: this.#listeners.forWorkers(),
-      connections: runtime.connections === 'auto' ? connectionCeiling() : runtime.connections,
-      fastPath: runtime.fastPath === 'auto',
-      access: log.access === null ? null : { query: log.query },
-      decisions: log.decisions ?? 0,
-      sample: log.sample,
-      ticketKeys: this.#ticketKeys.current,
-    };
+    sendSockets(this.#parts, row, this.listeners.binds());
+    this.events.publish({ type: 'worker-started', worker: this.workers.workerOf(row) });
   }
 
   #onThreadGone({ worker, row }: { worker: number; row: number }, reason: string, retired: boolean): void {
     this.#pools.workerGone(row);
-    this.#listeners.retire(row);
-    this.#drained.delete(row);
+    this.listeners.retire(row);
+    this.#lent.settled(row);
     this.events.publish(retired ? { type: 'worker-retired', worker } : { type: 'worker-died', worker, reason });
-    this.#tellWhenDrained();
-  }
-
-  #useRows(used: number): void {
-    this.#pools.slots.table.usedRows = used;
-    this.#workers.broadcast({ kind: 'rows', used });
+    this.#ending.threadGone(row);
   }
 
   #onSweep(): void {
-    this.#workers.watch();
-    if (!this.#isDraining) this.#memory.look();
-    if (this.#state.ready && this.#upgrade === null) this.#health.look();
-    this.#pools.sweep(this.#workers.isLate);
+    this.workers.watch();
+    if (!this.#ending.hasBegun) this.#memory.look();
+    if (this.#state.ready && !this.#succession.hasBegun) this.#health.look();
+    this.#pools.sweep(this.workers.isLate);
   }
 
   async setEndpoint(pool: string, endpoint: string, change: EndpointChange): Promise<SetEndpointResult> {
     const result = this.#pools.setEndpoint(pool, endpoint, change);
-    if (result !== 'done') return result;
-    await this.#upgrade?.tell(pool, endpoint, change);
-    await this.#options.predecessor?.tell(pool, endpoint, change);
+    if (result === 'done') await this.#succession.tellEndpoint(pool, endpoint, change);
     return result;
   }
 
-  /** The process that took over was asked for it. */
-  async #followEndpoint(pool: string, endpoint: string, change: EndpointChange): Promise<void> {
-    this.#pools.followEndpoint(pool, endpoint, change);
-    await this.#options.predecessor?.tell(pool, endpoint, change);
-  }
-
   explain(question: Question): Explained {
-    return explain(question, this.#document.document.listeners, this.#pools);
+    return explain(question, this.inForce.options.listeners, this.#pools);
   }
 
-  /** A reload that waits for its turn will read what is there then: one is enough, however many ask for it. */
   reload(): Promise<ReloadResult> {
-    this.#asked ??= this.#turns.take(() => {
-      this.#asked = null;
-      return this.#reload();
-    });
-    return this.#asked;
-  }
-
-  async #reload(): Promise<ReloadResult> {
-    const before = this.#document;
-    try {
-      this.#refuseWhileEnding();
-      this.events.publish({ type: 'reloading' });
-      await putInForce(this.#parts, before, await this.#options.reread());
-    } catch (error) {
-      return this.#refuse(error);
-    }
-    const isChanged = !isSameDocument(before, this.#document);
-    this.#state.accepted();
-    const { configVersion: version, configVersionNumber: versionNumber } = this.#state;
-    this.events.publish({ type: 'reloaded', version, versionNumber });
-    return { accepted: true, version, versionNumber, isChanged };
-  }
-
-  /** Resolves when the new process serves, or when it is sure that it will not. One at a time: a second one is refused at once. */
-  async upgrade(): Promise<UpgradeResult> {
-    const refusal = this.#upgradeRefusal();
-    if (refusal !== null) return { upgraded: false, message: refusal, problems: [] };
-    const child = this.#options.startSuccessor!();
-    const parts = {
-      lent: this.#lent,
-      sources: this.#sources,
-      admin: this.#admin,
-      inheritance: () => this.#inheritance(),
-      active: () => this.#pools.active(),
-      setEndpoint: this.#followEndpoint.bind(this),
-    };
-    const upgrade = new Upgrade(parts, child);
-    this.#upgrade = upgrade;
-    this.events.publish({ type: 'upgrading', pid: upgrade.pid });
-    return this.#turns.take(() => this.#runUpgrade(upgrade));
-  }
-
-  async #runUpgrade(upgrade: Upgrade): Promise<UpgradeResult> {
-    const { pid } = upgrade;
-    try {
-      await upgrade.run(this.#document.document.runtime.upgradeTimeout);
-    } catch (error) {
-      const problems = error instanceof ConfigError ? error.problems : [];
-      const message = error instanceof Error ? error.message : String(error);
-      this.#upgrade = null;
-      this.events.publish({ type: 'upgrade-failed', reason: message });
-      return { upgraded: false, message, problems };
-    }
-    this.#isSucceeded = true;
-    this.events.publish({ type: 'upgraded', pid });
-    return { upgraded: true, pid };
-  }
-
-  /** Why there can be no upgrade now; null when there can. */
-  #upgradeRefusal(): string | null {
-    if (this.#options.startSuccessor === undefined) return 'this program cannot be upgraded while it runs';
-    // With the first process of a container all others end.
-    if (process.pid === 1)
-      return 'this process is the first of its container, which would end with it; replace the container';
-    if (this.#isDraining) return 'this process is shutting down';
-    if (this.#upgrade !== null) return `an upgrade is under way: process ${this.#upgrade.pid}`;
-    return this.#wasReady ? null : 'this process is not ready yet';
+    return this.inForce.reload();
   }
 
   judge(text: string, against: string | null): Promise<Judgement> {
-    const parts = { ...this.#parts, read: this.#options.read, samples: () => this.#requests.samples };
-    return this.#turns.take(() => judgeLive(text, against, this.#document, parts));
+    return this.inForce.judge(text, against);
   }
 
-  /** One after the other, each when its predecessor's sockets have been taken over. Ends at the first that cannot be restarted now. */
+  upgrade(): Promise<UpgradeResult> {
+    return this.#succession.upgrade();
+  }
+
   restartWorkers(only?: number, reason = 'asked for'): Promise<RestartResult> {
-    return this.#turns.take(async () => {
-      const restarted: number[] = [];
-      const workers = only === undefined ? Array.from({ length: this.#workers.count }, (_, i) => i) : [only];
-      try {
-        this.#refuseWhileEnding();
-        for (const worker of workers) {
-          await this.#workers.restart(worker);
-          restarted.push(worker);
-          this.events.publish({ type: 'worker-restarted', worker, reason });
-        }
-        return { restarted, message: null };
-      } catch (error) {
-        return { restarted, message: error instanceof Error ? error.message : String(error) };
-      }
-    });
-  }
-
-  #refuseWhileEnding(): void {
-    if (this.#isSucceeded) throw new OperationError('succeeded', 'another process has taken over');
-    if (this.#isDraining) throw new OperationError('draining', 'this process is shutting down');
-  }
-
-  #refuse(error: unknown): ReloadResult {
-    const problems = error instanceof ConfigError ? error.problems : [];
-    const message = error instanceof Error ? error.message : String(error);
-    this.events.publish({
-      type: 'reload-refused',
-      problems: problems.length > 0 ? problems.map(formatProblem) : [message],
-    });
-    return { accepted: false, message, problems };
+    const which = only === undefined ? Array.from({ length: this.workers.count }, (_, i) => i) : [only];
+    const parts = { workers: this.workers, ending: this.#ending, events: this.events };
+    return this.#turns.take(() => restartInTurn(parts, which, reason));
   }
 
   /** After a rotation of the access log. */
@@ -514,83 +354,29 @@ export class ControlPlane implements Control {
 
   /** How long `drain` and `close` take at most, in ms; longer means that something hangs. */
   get endingMs(): number {
-    const { announce, drain } = this.#document.document.runtime;
-    return announce + HAND_OVER_MS + drain + CUT_MS + FAREWELL_MS;
+    return this.#ending.timeMs;
   }
 
-  /** Ends a worker as a fault would, or blocks its loop: for tests of what follows. */
-  injectFault(worker: number, fault: Extract<ToWorker, { kind: 'die' | 'hang' | 'stall' }>): void {
-    const row = this.#workers.rowOf(worker);
-    if (row !== null) this.#workers.post(row, fault);
-  }
-
-  /** Ends the thread that waits to step in. */
-  injectSpareFault(): void {
-    this.#workers.injectSpareFault();
-  }
-
-  /** Not ready, then no new connections, then none at all; at the deadline what is left is cut. Resolves when nothing runs any more. */
-  async drain(reason: string): Promise<void> {
-    const { announce, drain } = this.#document.document.runtime;
-    this.#isDraining = true;
-    this.#upgrade?.abort('this process is shutting down');
-    this.#state.draining(reason);
-    this.events.publish({ type: 'draining', reason });
-    await this.#leaveRegistries();
-    if (announce > 0 && !this.#isSucceeded) await new Promise((resolve) => setTimeout(resolve, announce));
-    // A hand-over of sockets that is under way ends first.
-    await within(
-      this.#turns.take(async () => {}),
-      HAND_OVER_MS,
-    );
-    this.#workers.ending();
-    const done = new Promise<void>((resolve) => {
-      this.#onDrained = resolve;
-    });
-    // Nobody waits for a process that has a successor.
-    this.#workers.broadcast({ kind: 'drain', patienceMs: this.#isSucceeded ? PATIENCE_MS : 0 });
-    const deadline = Promise.withResolvers<void>();
-    const timer = setTimeout(() => {
-      this.#log.warn({ connections: this.#listeners.connections }, 'the drain deadline is over: cutting what is left');
-      deadline.resolve();
-    }, drain);
-    // What the process before this one says to our successor, it says through us.
-    const isAlone = this.#isSucceeded ? this.#options.predecessor?.gone : null;
-    await Promise.race([Promise.all([done, isAlone]), deadline.promise]);
-    clearTimeout(timer);
-    // Workers say when they have cut: a thread that is ended before closes its sockets with FIN, and a cut body would look whole.
-    this.cut();
-    await within(done, CUT_MS);
-    if (this.#isSucceeded) await within(deadline.promise, FAREWELL_MS);
-  }
-
-  /** A successor is registered under the same IDs: what this process took back would be the successor's. */
-  async #leaveRegistries(): Promise<void> {
-    if (this.#isSucceeded) this.#registrations.abandon();
-    else await this.#registrations.leave();
+  /** Takes no new work and finishes what there is; at the deadline what is left is cut. Resolves when nothing runs any more. */
+  drain(reason: string): Promise<void> {
+    this.#succession.abort('this process is shutting down');
+    return this.#ending.drain(reason);
   }
 
   /** Ends every connection now. */
   cut(): void {
-    this.#workers.broadcast({ kind: 'cut' });
-  }
-
-  #onThreadDrained(row: number): void {
-    this.#drained.add(row);
-    this.#tellWhenDrained();
-  }
-
-  #tellWhenDrained(): void {
-    if (this.#workers.rows().every((row) => this.#drained.has(row))) this.#onDrained();
+    this.#ending.cut();
   }
 
   /** Ends everything, the admin API last. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     if (this.#sweep !== null) clearInterval(this.#sweep);
     this.#ticketKeys.close();
-    await this.#leaveRegistries();
-    await this.#workers.close();
-    if (this.#wasReady && !this.#isSucceeded) await this.#health.close();
+    await this.#ending.leaveRegistries();
+    await this.workers.close();
+    // What was not yet known must not be written over what an earlier process knew.
+    if (this.#state.wasReady && !this.#ending.isSucceeded) await this.#health.close();
     this.#pools.close();
     await this.#sources.close();
     this.#recent.close();

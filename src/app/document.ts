@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { type AdminOptions, adminOptions } from '../admin/options.ts';
 import type { Catalog, KindSettings } from '../base/catalog.ts';
 import { ConfigError, type ConfigProblem } from '../base/errors.ts';
-import { shown } from '../base/literals.ts';
+import { isName, shown } from '../base/literals.ts';
 import type { DocumentTree } from '../config/document-tree.ts';
 import { type Environment, type Reference, referencesIn, substituteEnvironment } from '../config/environment.ts';
 import { loadSource, parseSource, plainData } from '../config/load.ts';
@@ -44,6 +44,15 @@ export interface DocumentOptions {
   /** At least one. */
   readonly listeners: readonly ListenerOptions[];
   readonly pools: Readonly<Record<string, PoolOptions>>;
+  /** Only while a version of a config centre is on trial; no document says it. */
+  readonly rehearsal?: Rehearsal;
+}
+
+/** HTTP listeners as another document has them, for some of the connections of those in force by the same name. */
+export interface Rehearsal {
+  /** Of the connections, 0…1. */
+  readonly share: number;
+  readonly listeners: readonly ListenerOptions[];
 }
 
 /** A document that passed every check. */
@@ -62,9 +71,7 @@ export interface LoadedDocument {
   readonly problemAt: (path: Path, message: string) => ConfigProblem;
 }
 
-// A name is a label in metrics and a part of a URL.
-const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
-const name = z.string().regex(NAME, {
+const name = z.string().refine(isName, {
   error: (issue) => `${shown(issue.input)} cannot be a name; use letters, digits, _ . - (at most 63)`,
 });
 

@@ -21,7 +21,10 @@ export interface RouteParts {
 }
 
 /** A listener of the document as the HTTP/1.1 engine takes it. */
-export function http1Settings({ options, routes }: WorkerListener, parts: RouteParts): Http1Settings {
+export function http1Settings(
+  { options, routes }: Pick<WorkerListener, 'options' | 'routes'>,
+  parts: RouteParts,
+): Http1Settings {
   const bound = options.routes.map((route, i): BoundRoute => {
     const stages = route.middleware.map((settings) => middleware.create(settings, { route: route.name }));
     return { ...boundRoute(route, routes[i], parts), stages, connect: route.connect };

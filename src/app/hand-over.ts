@@ -14,11 +14,11 @@ type Handed = { readonly listener: string; readonly bind: string; readonly serve
  * and is closed when its queue is quiet.
  */
 export function handOver(plane: DataPlane, port: MessagePort): void {
-  for (const { listener, bind, server } of plane.letGo()) {
+  for (const { listener, bind, server } of plane.streams.letGo()) {
     try {
       port.postMessage({ listener, bind, server } satisfies Handed, [server as never]);
     } catch {
-      plane.adopt(listener, bind, server);
+      plane.streams.adopt(listener, bind, server);
     }
   }
   port.postMessage('all' satisfies Handed);
@@ -27,11 +27,11 @@ export function handOver(plane: DataPlane, port: MessagePort): void {
 
 /** Gives every listening server to main, which answers for the connections that wait in it. One that cannot be moved stays. */
 export function lend(plane: DataPlane, main: MessagePort): void {
-  for (const { listener, bind, server } of plane.letGo()) {
+  for (const { listener, bind, server } of plane.streams.letGo()) {
     try {
       main.postMessage({ kind: 'lent', listener, bind, server } satisfies FromWorker, [server as never]);
     } catch {
-      plane.adopt(listener, bind, server);
+      plane.streams.adopt(listener, bind, server);
     }
   }
   main.postMessage({ kind: 'lent-all' } satisfies FromWorker);
@@ -49,7 +49,7 @@ export function takeOver(plane: DataPlane, port: MessagePort, done: () => void):
   // A server accepts from the moment it is here: it needs its listener before this turn of the loop ends.
   port.on('message', (handed: Handed) => {
     if (handed === 'all') end();
-    else plane.adopt(handed.listener, handed.bind, handed.server);
+    else plane.streams.adopt(handed.listener, handed.bind, handed.server);
   });
   port.on('close', end);
 }

@@ -6,7 +6,7 @@ import { ListenerCells } from '../proxy/listener-cells.ts';
 import { RouteCells } from '../routing/route-cells.ts';
 import type { LiveListener, LiveRoute } from '../telemetry/live-state.ts';
 import type { Addresses } from './addresses.ts';
-import type { DocumentOptions } from './document.ts';
+import type { DocumentOptions, Rehearsal } from './document.ts';
 import type { WorkerListener } from './messages.ts';
 
 /** What the counters of routes that left the document may take: 120 routes on 32 cores, 700 on two. */
@@ -18,6 +18,14 @@ interface Running {
   /** Made when connections per client are first limited, then kept. */
   clients: ClientCounts | null;
   routes: readonly RouteCells[];
+  /** Another document's, for a share of the connections. */
+  rehearsal: Rehearsed | null;
+}
+
+interface Rehearsed {
+  readonly share: number;
+  readonly options: ListenerOptions;
+  readonly routes: readonly RouteCells[];
 }
 
 /** An address of a listener, as the document says it. */
@@ -70,7 +78,7 @@ export class ListenerSet {
     for (const place of places) this.#addresses.release(place);
   }
 
-  configure({ listeners }: Pick<DocumentOptions, 'listeners'>): void {
+  configure({ listeners, rehearsal }: Pick<DocumentOptions, 'listeners' | 'rehearsal'>): void {
     this.#addresses.retain(placesOf(listeners));
     const names = new Set(listeners.map(({ name }) => name));
     for (const name of [...this.#listeners.keys()]) if (!names.has(name)) this.#listeners.delete(name);
@@ -78,18 +86,36 @@ export class ListenerSet {
     this.#routeCells = new Map();
     for (const options of listeners) {
       const routes = options.routes.map((route) =>
-        this.#cellsOfRoute(`${options.name}\0${route.name}\0${route.pool}`, before),
+        this.#cellsOfRoute(routeKey(options.name, route.name, route.pool), before),
       );
       const known = this.#listeners.get(options.name);
       if (known === undefined)
-        this.#listeners.set(options.name, { options, cells: new ListenerCells(this.#rows), clients: null, routes });
+        this.#listeners.set(options.name, {
+          options,
+          cells: new ListenerCells(this.#rows),
+          clients: null,
+          routes,
+          rehearsal: null,
+        });
       else Object.assign(known, { options, routes });
       const running = this.#listeners.get(options.name) as Running;
+      running.rehearsal = this.#rehearsed(options.name, rehearsal, running.rehearsal);
       if (options.limits.connectionsPerClient !== null)
         running.clients ??= new ClientCounts(this.#rows, randomInt(-(2 ** 31), 2 ** 31));
     }
     for (const [key, cells] of before) if (!this.#routeCells.has(key)) this.#left.set(key, cells);
     this.#forgetOldest();
+  }
+
+  /** Counts of routes on trial go with it, but not between its steps. */
+  #rehearsed(name: string, rehearsal: Rehearsal | undefined, known: Rehearsed | null): Rehearsed | null {
+    const options = rehearsal?.listeners.find((one) => one.name === name);
+    if (rehearsal === undefined || options === undefined) return null;
+    const routes = options.routes.map((route) => {
+      const at = known?.options.routes.findIndex((one) => one.name === route.name && one.pool === route.pool) ?? -1;
+      return at < 0 ? new RouteCells(this.#rows) : (known as Rehearsed).routes[at];
+    });
+    return { share: rehearsal.share, options, routes };
   }
 
   #cellsOfRoute(key: string, before: ReadonlyMap<string, RouteCells>): RouteCells {
@@ -137,12 +163,13 @@ export class ListenerSet {
   }
 
   forWorkers(): WorkerListener[] {
-    return [...this.#listeners.values()].map(({ options, cells, clients, routes }) => {
+    return [...this.#listeners.values()].map(({ options, cells, clients, routes, rehearsal }) => {
       return {
         options,
         cells: cells.buffer,
         clients: clients?.buffer ?? null,
-        routes: routes.map(({ buffer }) => buffer),
+        routes: buffersOf(routes),
+        rehearsal: rehearsal === null ? null : { ...rehearsal, routes: buffersOf(rehearsal.routes) },
       };
     });
   }
@@ -173,9 +200,10 @@ export class ListenerSet {
 
   /** A worker died: its row is given back. */
   retire(row: number): void {
-    for (const { cells, clients } of this.#listeners.values()) {
+    for (const { cells, clients, rehearsal } of this.#listeners.values()) {
       cells.retire(row);
       clients?.retire(row);
+      for (const tried of rehearsal?.routes ?? []) tried.retire(row);
     }
     for (const cells of [...this.#routeCells.values(), ...this.#left.values()]) cells.retire(row);
   }
@@ -190,13 +218,28 @@ export class ListenerSet {
   }
 
   get liveRoutes(): LiveRoute[] {
-    return [...this.#listeners.values()].flatMap(({ options, routes }) =>
-      options.routes.map((route, i) => ({
-        listener: options.name,
-        route: route.name,
-        pool: route.pool,
-        cells: routes[i],
-      })),
-    );
+    return [...this.#listeners.values()].flatMap((running) => [...liveOf(running), ...triedOf(running)]);
   }
+
+  /** Of the document on trial; all, where none runs beside the one in force. */
+  get triedRoutes(): LiveRoute[] {
+    const tried = [...this.#listeners.values()].flatMap(triedOf);
+    return tried.length > 0 ? tried : this.liveRoutes;
+  }
+}
+
+function routeKey(listener: string, route: string, pool: string): string {
+  return `${listener}\0${route}\0${pool}`;
+}
+
+function buffersOf(routes: readonly RouteCells[]): SharedArrayBuffer[] {
+  return routes.map(({ buffer }) => buffer);
+}
+
+function liveOf({ options, routes }: Pick<Running, 'options' | 'routes'>): LiveRoute[] {
+  return options.routes.map(({ name: route, pool }, i) => ({ listener: options.name, route, pool, cells: routes[i] }));
+}
+
+function triedOf({ rehearsal }: Running): LiveRoute[] {
+  return rehearsal === null ? [] : liveOf(rehearsal);
 }

@@ -34,6 +34,12 @@ export interface WorkerListener {
   readonly clients: SharedArrayBuffer | null;
   /** In the order of `options.routes`. */
   readonly routes: readonly SharedArrayBuffer[];
+  /** What a share of its connections has instead; null for nothing. */
+  readonly rehearsal: {
+    readonly share: number;
+    readonly options: ListenerOptions;
+    readonly routes: readonly SharedArrayBuffer[];
+  } | null;
 }
 
 /** The data plane's share of a document. Sent whole; a worker swaps it in between two requests. */

@@ -76,6 +76,12 @@ export class PoolSet {
     this.#timer.unref();
   }
 
+  /** Rows of shared memory from `used` on belong to nobody. */
+  useRows(used: number): void {
+    this.slots.table.usedRows = used;
+    this.#workers.broadcast({ kind: 'rows', used });
+  }
+
   /** What operators had set in the process before this one, for the pools that are added from now on. */
   inherit(overrides: Inheritance['overrides']): void {
     this.#inherited = { ...overrides };

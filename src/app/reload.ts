@@ -14,6 +14,7 @@ import type { Prepared } from './prepared.ts';
 import type { Registrations } from './registrations.ts';
 import type { RequestWindow } from './request-window.ts';
 import type { Sources } from './sources.ts';
+import type { TicketKeys } from './ticket-keys.ts';
 import { tryBuild } from './try-build.ts';
 import type { Workers } from './workers.ts';
 
@@ -29,8 +30,11 @@ export interface ReloadParts {
   readonly admin: AdminDoor;
   readonly access: AccessTarget;
   readonly requests: RequestWindow;
+  readonly ticketKeys: TicketKeys;
   /** Level and format of the event log. */
   readonly configureLog: (log: DocumentOptions['log']) => Promise<void>;
+  /** Throws an OperationError when the process ends: what was begun before must not take effect any more. */
+  readonly refuseActs: () => void;
   /** The document in force from now on. */
   readonly adopt: (document: LoadedDocument) => void;
   /** Sends every worker thread what is in force now. */
@@ -58,6 +62,7 @@ export async function putInForce(parts: ReloadParts, before: LoadedDocument, nex
     prepared.push(await parts.access.prepare(document.log.access));
     prepared.push(await parts.admin.prepare(document.admin));
     await addPools(parts, document);
+    parts.refuseActs();
     // Nothing below fails: it is all there.
     for (const one of prepared) one.commit();
     parts.adopt(next);

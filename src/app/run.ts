@@ -168,7 +168,7 @@ function watchDocument(plane: ControlPlane, file: string): Following {
   let watcher: DocumentWatcher | null = null;
   const follow = ({ type }: { readonly type: string }) => {
     if (type !== 'ready' && type !== 'reloaded') return;
-    const { document, version } = plane.document;
+    const { document, version } = plane.inForce.loaded;
     if (document.runtime.watch === (watcher !== null)) return;
     watcher?.close();
     watcher = document.runtime.watch ? new DocumentWatcher({ file, onChange: () => void plane.reload() }) : null;
@@ -240,14 +240,14 @@ function endOrphan(): void {
 /** Faults a parent process with an IPC channel may ask for: `{ fault: 'die' | 'hang' | 'stall' | 'spare', worker, ms }`. */
 function injectFault(plane: ControlPlane, message: unknown): void {
   const { fault, worker, ms } = message as { fault?: string; worker?: number; ms?: number };
-  if (fault === 'spare') plane.injectSpareFault();
-  else if (fault === 'die' || fault === 'hang') plane.injectFault(worker ?? 0, { kind: fault });
-  else if (fault === 'stall') plane.injectFault(worker ?? 0, { kind: 'stall', ms: ms ?? 1000 });
+  if (fault === 'spare') plane.workers.injectSpareFault();
+  else if (fault === 'die' || fault === 'hang') plane.workers.injectFault(worker ?? 0, { kind: fault });
+  else if (fault === 'stall') plane.workers.injectFault(worker ?? 0, { kind: 'stall', ms: ms ?? 1000 });
 }
 
 /** Workers find out for themselves, by the same Node. */
 function tellFastPath(plane: ControlPlane, log: Logger): void {
-  const isWanted = plane.document.document.runtime.fastPath === 'auto';
+  const isWanted = plane.inForce.options.runtime.fastPath === 'auto';
   const isThere = PrivateSockets.detect(new Socket()) !== null;
   if (!isWanted) log.info({ fastPath: 'off' }, 'sockets by the documented API of Node, as the document says');
   else if (isThere) log.info({ fastPath: 'on' }, 'sockets by the fast path');

@@ -25,6 +25,8 @@ export interface RunningParts {
 export class RunningState implements LiveState {
   readonly startedAtMs = systemClock.now();
   configVersionNumber = 1;
+  /** The listeners have served. */
+  wasReady = false;
   #reason = 'starting';
   readonly #parts: RunningParts;
 
@@ -44,8 +46,9 @@ export class RunningState implements LiveState {
     this.#reason = `waiting for ${what}`;
   }
 
-  /** The listeners serve. Nothing when draining began meanwhile. */
+  /** The listeners serve. Not ready all the same when draining began meanwhile. */
   becomeReady(): void {
+    this.wasReady = true;
     if (!this.#reason.startsWith('draining')) this.#reason = '';
   }
 

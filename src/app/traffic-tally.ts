@@ -19,7 +19,7 @@ export interface Traffic {
 /** Counts what all routes answer, over documents: routes may come and go. Read once in a while, on main. */
 export class TrafficTally {
   readonly #routes: () => readonly LiveRoute[];
-  /** What each route's cells held at the last `advance`; a route that was made anew has new ones. */
+  /** What each route's cells held at the last `advance`. A route that returns has counted long before. */
   readonly #last = new Map<RouteCells, Float64Array>();
   #sums = new Float64Array(WIDTH);
 
@@ -29,13 +29,13 @@ export class TrafficTally {
     this.reset();
   }
 
-  /** Adds what was answered since the last call. */
+  /** Adds what was answered since the last call; of a route that was not there then, what comes from now on. */
   advance(): void {
     const routes = this.#routes();
     for (const { cells } of routes) {
       const now = read(cells);
       const last = this.#last.get(cells);
-      for (let i = 0; i < WIDTH; i++) this.#sums[i] += now[i] - (last?.[i] ?? 0);
+      for (let i = 0; i < WIDTH; i++) this.#sums[i] += now[i] - (last?.[i] ?? now[i]);
       this.#last.set(cells, now);
     }
     const live = new Set(routes.map(({ cells }) => cells));

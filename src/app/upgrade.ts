@@ -49,6 +49,8 @@ export class Upgrade {
   constructor(parts: UpgradeParts, child: ChildProcess) {
     this.#parts = parts;
     this.#child = child;
+    // `run` hears of it; nobody else has to.
+    this.#outcome.promise.catch(() => {});
     child.on('message', (message: ToPredecessor) => {
       if (message.kind === 'endpoint') void this.#change(message);
       else this.#acting = this.#take(message);

@@ -72,7 +72,7 @@ function take(message: ToWorker): void {
     case 'delta':
       return plane.applyDelta(message.delta);
     case 'listen':
-      return plane.listen(message.listener, message.bind, message.socket);
+      return plane.streams.listen(message.listener, message.bind, message.socket);
     case 'listen-udp':
       return plane.datagrams.listen(message.place, message.at.host, message.at.port);
     case 'logged':
@@ -81,14 +81,14 @@ function take(message: ToWorker): void {
       return handOver(plane, message.port);
     case 'take-over':
       return takeOver(plane, message.port, () =>
-        port.postMessage({ kind: 'took-over', places: plane.places } satisfies FromWorker),
+        port.postMessage({ kind: 'took-over', places: plane.streams.places } satisfies FromWorker),
       );
     case 'lend':
       return lend(plane, port);
     case 'adopt':
-      return plane.adopt(message.listener, message.bind, message.server);
+      return plane.streams.adopt(message.listener, message.bind, message.server);
     case 'client':
-      return plane.accept(message.listener, message.socket);
+      return plane.streams.accept(message.listener, message.socket);
     case 'end':
       plane.close();
       process.exit(0);

@@ -123,6 +123,11 @@ export class Workers {
     return this.#serving.some((thread) => thread !== null && thread.row !== row && thread.state !== 'starting');
   }
 
+  /** Ends a worker as a fault would, or blocks its loop: for tests of what follows. */
+  injectFault(worker: number, fault: Extract<ToWorker, { kind: 'die' | 'hang' | 'stall' }>): void {
+    this.#serving[worker]?.post(fault);
+  }
+
   /** Ends the spare thread, for tests. */
   injectSpareFault(): void {
     this.#spare?.postMessage({ kind: 'die' } satisfies ToWorker);
@@ -130,11 +135,6 @@ export class Workers {
 
   workerOf(row: number): number {
     return this.#threads[row]?.worker ?? -1;
-  }
-
-  /** The row of the thread that is this worker now; null while it is being replaced. */
-  rowOf(worker: number): number | null {
-    return this.#serving[worker]?.row ?? null;
   }
 
   post(row: number, message: ToWorker): void {

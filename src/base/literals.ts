@@ -20,6 +20,11 @@ export function parseDuration(text: string): number | null {
   return total;
 }
 
+/** Whether a text can be the name of a pool, a registry or a proxy: a label in metrics, a part of a URL, a file. */
+export function isName(text: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(text);
+}
+
 /** `64KiB 1MiB 512B` or a bare number of bytes; null when it is none. */
 export function parseSize(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB|KB|MB|GB)?$/.exec(text);

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { OperationError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import { parseSaved } from '../base/saved-file.ts';
+import { Questions } from './questions.ts';
 import type { Store } from './store.ts';
 import {
   FORMAT,
@@ -56,12 +57,14 @@ export interface Current {
  */
 export class ConfigCentre {
   readonly store: Store;
+  readonly questions: Questions;
   readonly #wallClock: () => number;
   readonly #random: Random;
 
   /** `wallClock`: ms since 1970; times are compared between machines. */
   constructor(store: Store, { wallClock, random }: { readonly wallClock: () => number; readonly random: Random }) {
     this.store = store;
+    this.questions = new Questions(store, { wallClock, random });
     this.#wallClock = wallClock;
     this.#random = random;
   }
@@ -96,39 +99,43 @@ export class ConfigCentre {
 
   /** Newest first, beginning with the head (and before it a version on trial). */
   async history(limit: number): Promise<Version[]> {
-    const current = await this.current();
-    if (current === null) return [];
     const versions: Version[] = [];
-    let key: string | null = current.head.stage?.key ?? current.head.key;
-    while (key !== null && versions.length < limit) {
-      const version: Version | null = await this.version(key).catch((error: OperationError) => {
-        // What was before the ones that are kept.
-        if (error.code === 'no-version' && versions.length > 0) return null;
-        throw error;
-      });
-      if (version === null) break;
+    if (limit <= 0) return versions;
+    for await (const version of this.#line(await this.current())) {
       versions.push(version);
-      key = version.parent;
+      if (versions.length === limit) break;
     }
     return versions;
   }
 
+  /** From the version on trial or in force back to the oldest that is kept, each read when it is asked for. */
+  async *#line(current: Current | null): AsyncGenerator<Version> {
+    let key = current === null ? null : (current.head.stage?.key ?? current.head.key);
+    for (let isFirst = true; key !== null; isFirst = false) {
+      const version: Version | null = await this.version(key).catch((error: OperationError) => {
+        // What was before the ones that are kept.
+        if (error.code === 'no-version' && !isFirst) return null;
+        throw error;
+      });
+      if (version === null) return;
+      yield version;
+      key = version.parent;
+    }
+  }
+
   /** By number, by the beginning of an id (the newest of them), or `head`. */
   async find(wanted: string): Promise<Version> {
-    const all = await this.history(KEPT_VERSIONS);
     const current = await this.current();
-    const found = all.find(
-      ({ number, id, key }) =>
-        (wanted === 'head' && key === current?.head.key) ||
-        String(number) === wanted ||
-        (wanted.length >= 4 && id.startsWith(wanted)),
+    if (wanted === 'head' && current !== null) return this.version(current.head.key);
+    let seen = 0;
+    for await (const version of this.#line(current)) {
+      if (String(version.number) === wanted || (wanted.length >= 4 && version.id.startsWith(wanted))) return version;
+      if (++seen === KEPT_VERSIONS) break;
+    }
+    throw new OperationError(
+      'no-version',
+      `${this.store.address} has no version ${wanted}; evenkeel config history lists them`,
     );
-    if (found === undefined)
-      throw new OperationError(
-        'no-version',
-        `${this.store.address} has no version ${wanted}; evenkeel config history lists them`,
-      );
-    return found;
   }
 
   /** Keeps a version and makes it the head, or puts it on trial. */
@@ -142,8 +149,12 @@ export class ConfigCentre {
         'staged',
         `version ${number + 1} is on trial; wait for it to end, or end it with: evenkeel config withdraw`,
       );
+    const proxies = trial === null ? null : await this.#proxiesOf(trial, idOf(document));
     const version = await this.#keep(document, author, message, current?.head ?? null);
-    const stage = trial === null ? null : await this.#stageOf(version, trial);
+    const stage =
+      trial === null || proxies === null
+        ? null
+        : { key: version.key, proxies, since: this.#now(), trialMs: trial.trialMs, passed: [] };
     const next: Head =
       stage === null || current === null
         ? { key: version.key, number: version.number, stage: null, withdrawn: null }
@@ -191,11 +202,19 @@ export class ConfigCentre {
     for (const name of (await this.store.list(PROXIES)).sort()) {
       const stored = await this.store.get(`${PROXIES}/${name}`);
       if (stored === null) continue;
-      const report = this.#parse(stored.text, reportSchema, name);
+      const report = parseSaved(stored.text, reportSchema, FORMAT, 'a report');
+      // One that was garbled, or written by a later evenkeel, must not hide the others.
+      if (typeof report === 'string') continue;
       if (this.ageOf(report) > FORGOTTEN_MS) await this.forget(name);
       else reports.push(report);
     }
     return reports;
+  }
+
+  /** Names of the proxies that have spoken lately, the last one first. */
+  async living(): Promise<string[]> {
+    const reports = (await this.reports()).filter((report) => this.ageOf(report) < GONE_MS);
+    return reports.sort((a, b) => this.ageOf(a) - this.ageOf(b)).map(({ name }) => name);
   }
 
   /** Time since a proxy spoke, in ms, by the clocks of both. */
@@ -244,12 +263,11 @@ export class ConfigCentre {
     }
   }
 
-  async #stageOf(version: Version, { proxies, trialMs }: Trial): Promise<Stage> {
-    const living = (await this.reports()).filter((report) => this.ageOf(report) < GONE_MS).map(({ name }) => name);
-    const chosen = chooseProxies(living, proxies, version.id);
+  async #proxiesOf({ proxies }: Trial, id: string): Promise<readonly string[]> {
+    const chosen = chooseProxies(await this.living(), proxies, id);
     if (chosen.length === 0)
       throw new OperationError('no-proxies', 'no living proxy fits the stage: evenkeel config status lists them');
-    return { key: version.key, proxies: chosen, since: this.#now(), trialMs, passed: [] };
+    return chosen;
   }
 
   async #prune(number: number): Promise<void> {

@@ -68,7 +68,9 @@ class ConsulStore implements Store {
     const { status, text } = await this.#ask('GET', `${this.#path(folder)}/?keys`);
     if (status === 404) return [];
     const skip = `${this.#prefix}/${folder}/`.length;
-    return (JSON.parse(text) as string[]).map((key) => key.slice(skip)).filter((key) => key !== '');
+    return keysOf(text)
+      .map((key) => key.slice(skip))
+      .filter((key) => key !== '');
   }
 
   watch(key: string, sink: StoreSink): { close(): void } {
@@ -78,6 +80,8 @@ class ConsulStore implements Store {
         signal,
         isBlocking: index > 0,
       });
+      if (reply.index === 0)
+        throw new OperationError('store-garbled', `${this.address} does not answer like Consul: no X-Consul-Index`);
       // An index that went backwards is another store's: ask afresh.
       index = reply.index < index ? 0 : reply.index;
       return storedOf(reply);
@@ -143,6 +147,14 @@ function storedOf({ status, text, index }: Reply): Stored | null {
     return { text: Buffer.from(Value ?? '', 'base64').toString('utf8'), revision: String(ModifyIndex) };
   } catch (error) {
     throw new OperationError('store-garbled', `the answer at index ${index} is not Consul's`, { cause: error });
+  }
+}
+
+function keysOf(text: string): string[] {
+  try {
+    return JSON.parse(text) as string[];
+  } catch (error) {
+    throw new OperationError('store-garbled', "the list of keys is not Consul's", { cause: error });
   }
 }
 

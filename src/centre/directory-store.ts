@@ -6,7 +6,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { OperationError } from '../base/errors.ts';
 import { replaceFile } from '../base/saved-file.ts';
-import { pause } from './poll.ts';
+import { pauseUntil } from './poll.ts';
 import { Polls } from './polls.ts';
 import type { Store, StoreContext, Stored, StoreKind, StoreSink } from './store.ts';
 
@@ -83,17 +83,17 @@ class DirectoryStore implements Store {
 
   /** Resolves when something happens in the key's directory, or after a while. */
   async #nextChange(key: string, signal: AbortSignal): Promise<void> {
-    const woken = new AbortController();
-    let watcher: { close(): void } | null = null;
-    try {
-      const one = watchDirectory(dirname(this.#path(key)), () => woken.abort());
-      one.on('error', () => woken.abort());
-      watcher = one;
-    } catch {
-      // Not there yet, or no watches left: the poll goes on.
-    }
-    await pause(POLL_MS, AbortSignal.any([signal, woken.signal]));
-    watcher?.close();
+    const watchers: { close(): void }[] = [];
+    await pauseUntil(POLL_MS, signal, (now) => {
+      try {
+        const watcher = watchDirectory(dirname(this.#path(key)), now);
+        watcher.on('error', now);
+        watchers.push(watcher);
+      } catch {
+        // Not there yet, or no watches left: the poll goes on.
+      }
+    });
+    for (const watcher of watchers) watcher.close();
   }
 
   async #locked<T>(act: () => Promise<T>): Promise<T> {
@@ -109,8 +109,7 @@ class DirectoryStore implements Store {
           await handle.close();
           break;
         }
-        const { mtimeMs } = await stat(lock).catch(() => ({ mtimeMs: Date.now() }));
-        if (Date.now() - mtimeMs > STALE_LOCK_MS) await rm(lock, { force: true });
+        if (await isStale(lock)) await this.#breakLock(lock);
         await setTimeout(LOCK_PAUSE_MS);
       }
     } catch (error) {
@@ -125,6 +124,17 @@ class DirectoryStore implements Store {
     }
   }
 
+  /** One at a time, and looked at once more: two who find the same dead lock must not take each other's fresh one. */
+  async #breakLock(lock: string): Promise<void> {
+    const breaking = `${lock}.break`;
+    if (await isStale(breaking)) await rm(breaking, { force: true });
+    const handle = await open(breaking, 'wx').catch(() => null);
+    if (handle === null) return;
+    await handle.close();
+    if (await isStale(lock)) await rm(lock, { force: true });
+    await rm(breaking, { force: true });
+  }
+
   #path(key: string): string {
     return join(this.#directory, ...key.split('/'));
   }
@@ -134,6 +144,11 @@ class DirectoryStore implements Store {
     const { message } = error as Error;
     return new OperationError('store-failed', `${this.address} cannot be used: ${message}`, { cause: error });
   }
+}
+
+async function isStale(file: string): Promise<boolean> {
+  const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Date.now() }));
+  return Date.now() - mtimeMs > STALE_LOCK_MS;
 }
 
 export const directoryStore: StoreKind = {

@@ -1,6 +1,6 @@
 import { OperationError } from '../base/errors.ts';
 import { EtcdClient } from '../stores/etcd/etcd-client.ts';
-import { pause } from './poll.ts';
+import { pauseUntil } from './poll.ts';
 import { Polls } from './polls.ts';
 import type { Store, StoreContext, Stored, StoreKind, StoreSink } from './store.ts';
 import { tlsOf } from './store-tls.ts';
@@ -89,14 +89,11 @@ class EtcdStore implements Store {
 
   /** Resolves when the key changes after a revision of the store, when the watch ends (also for a compaction), or after a while. */
   async #nextChange(key: string, revision: number, signal: AbortSignal): Promise<void> {
-    const woken = new AbortController();
-    const stream = this.#client.watch(this.#prefix + key, revision + 1, {
-      created() {},
-      changed: () => woken.abort(),
-      ended: () => woken.abort(),
+    let stream: { close(): void } | null = null;
+    await pauseUntil(READ_MS, signal, (now) => {
+      stream = this.#client.watch(this.#prefix + key, revision + 1, { created() {}, changed: now, ended: now });
     });
-    await pause(READ_MS, AbortSignal.any([signal, woken.signal]));
-    stream.close();
+    (stream as { close(): void } | null)?.close();
   }
 
   async #ask<T>(act: () => Promise<T>): Promise<T> {

@@ -71,11 +71,28 @@ export class Poll {
   }
 }
 
+/** Resolves after a while, at once when the signal is aborted, or when `wake` is called with what it was given. */
+export async function pauseUntil(ms: number, signal: AbortSignal, wake: (now: () => void) => void): Promise<void> {
+  const woken = new AbortController();
+  const stop = () => woken.abort();
+  // Not by AbortSignal.any: what it returns lives as long as its source.
+  signal.addEventListener('abort', stop);
+  if (signal.aborted) stop();
+  wake(stop);
+  await pause(ms, woken.signal);
+  signal.removeEventListener('abort', stop);
+}
+
 /** Resolves after a while, or at once when the signal is aborted. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise.finally(() => clearTimeout(timer));
+  const stop = () => resolve();
+  const timer = setTimeout(stop, ms);
+  signal.addEventListener('abort', stop);
+  return promise.finally(() => {
+    clearTimeout(timer);
+    // The signal may outlive a hundred thousand pauses.
+    signal.removeEventListener('abort', stop);
+  });
 }

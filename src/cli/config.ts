@@ -2,17 +2,16 @@ import { readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import type { Judgement } from '../admin/config-acts.ts';
 import { ConfigError, OperationError } from '../base/errors.ts';
-import { parseDuration } from '../base/literals.ts';
+import { isName, parseDuration } from '../base/literals.ts';
 import { systemRandom } from '../base/random.ts';
 import { openStore, stores } from '../centre/catalog.ts';
 import { ConfigCentre, type Trial } from '../centre/config-centre.ts';
 import { proxyState } from '../centre/proxy-state.ts';
 import type { Version } from '../centre/version.ts';
 import { diffSummary, diffText } from '../config/diff-text.ts';
-import { askAdmin } from './admin-client.ts';
 import { Exit } from './exit.ts';
+import { askByAdmin, judgeAlive, unjudgedText } from './live-judgement.ts';
 import { replayText } from './replay-text.ts';
 import { table } from './table.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
@@ -59,7 +58,7 @@ export function configCommand(terminal: Terminal, end: (status: ExitStatus) => v
     ),
   );
   add('history', 'the versions, newest first', (centre, flags) => history(centre, flags, terminal))
-    .option('-n, --limit <number>', 'how many', Number, 20)
+    .option('-n, --limit <number>', 'how many', parseCount, 20)
     .option('--json', 'as JSON, a version a line');
   add(
     'show <version>',
@@ -71,9 +70,11 @@ export function configCommand(terminal: Terminal, end: (status: ExitStatus) => v
   add('diff <from> [to]', 'what differs between two versions by meaning (to: head)', (centre, flags, [from, to]) =>
     diff(centre, flags, from, to ?? 'head', terminal),
   ).option('--admin <host:port>', ADMIN_HELP);
-  withAuthor(
-    add('rollback <version>', 'put an earlier version in force again, as a new one', (centre, flags, [wanted]) =>
-      rollback(centre, flags, wanted, terminal),
+  withJudge(
+    withAuthor(
+      add('rollback <version>', 'put an earlier version in force again, as a new one', (centre, flags, [wanted]) =>
+        rollback(centre, flags, wanted, terminal),
+      ),
     ),
   );
   add('status', 'what each proxy runs, and why it refused what it does not run', (centre, flags) =>
@@ -97,17 +98,21 @@ function withAuthor(command: Command): Command {
     .option('--author <name>', 'who (default: the user of this shell)');
 }
 
+function withJudge(command: Command): Command {
+  return command
+    .option('--admin <host:port>', `${ADMIN_HELP}; without it, proxies that live on the centre are asked through it`)
+    .option('--force', 'go on although the proxy that was asked would refuse it');
+}
+
 function withPush(command: Command): Command {
-  return withAuthor(command)
-    .option('--onto <number>', 'refuse unless this version is in force (0: none yet)', Number)
+  return withJudge(withAuthor(command))
+    .option('--onto <number>', 'refuse unless this version is in force (0: none yet)', parseCount)
     .option(
       '--stage <proxies>',
       'try it first on so many proxies (1), a share of them (25%) or these (a,b)',
       parseStage,
     )
     .option('--trial <duration>', 'how long each of those has to find it good', parseTrial, 30_000)
-    .option('--admin <host:port>', ADMIN_HELP)
-    .option('--force', 'push although the proxy that was asked would refuse it')
     .option('--dry-run', 'judge it and say what would change; change nothing');
 }
 
@@ -142,14 +147,7 @@ async function push(centre: ConfigCentre, flags: CentreFlags, file: string, term
   // A head that cannot be read here (a variable of its own) has no diff, and is no reason to refuse.
   const before = head === null ? null : await readVersion(head, terminal).catch(() => null);
   const text = before === null ? '' : diffText(before, after);
-  const judged = flags.admin === undefined ? null : await askProxy(flags, { document }, terminal);
-  if (judged !== null) {
-    terminal.out(`${unjudgedText(judged)}${replayText(judged.replay)}`);
-    const problems = judged.problems.map((problem) => `${problem}\n`).join('');
-    if (problems !== '') terminal.error(problems);
-    if (problems !== '' && flags.force !== true)
-      throw new OperationError('refused', `the proxy at ${flags.admin} would refuse it; --force pushes all the same`);
-  }
+  await judgeAlive(centre, document, flags, terminal);
   if (flags.dryRun === true) {
     terminal.out(before === null ? 'it would be the first version\n' : text || 'nothing would change\n');
     return Exit.DONE;
@@ -168,12 +166,6 @@ async function push(centre: ConfigCentre, flags: CentreFlags, file: string, term
   });
   terminal.out(`${text}version ${version.number} (${version.id}) is ${trial === null ? 'in force' : 'on trial'}\n`);
   return Exit.DONE;
-}
-
-async function askProxy(flags: CentreFlags, body: object, terminal: Terminal): Promise<Judgement> {
-  const answer = await askAdmin({ admin: flags.admin }, terminal, 'POST', '/api/v1/config/check', body);
-  if (answer.status === 200) return answer.body as Judgement;
-  throw new OperationError('not-judged', `${flags.admin} answered ${answer.status}: ${answer.body?.error?.message}`);
 }
 
 async function history(centre: ConfigCentre, { limit, json }: CentreFlags, terminal: Terminal): Promise<void> {
@@ -220,19 +212,17 @@ async function diff(
       : `${text}${diffSummary(diffDocuments(was, is))}\n`,
   );
   if (flags.admin === undefined) return;
-  const judged = await askProxy(flags, { document: after.document, against: before.document }, terminal);
+  const body = { document: after.document, against: before.document };
+  const judged = await askByAdmin(flags.admin, body, terminal);
   const problems = judged.problems.map((problem) => `${problem}\n`).join('');
   terminal.out(`${problems}${unjudgedText(judged)}${replayText(judged.replay)}`);
-}
-
-function unjudgedText({ unjudged }: Judgement): string {
-  return unjudged.map((what) => `not judged: ${what}\n`).join('');
 }
 
 async function rollback(centre: ConfigCentre, flags: CentreFlags, wanted: string, terminal: Terminal): Promise<void> {
   const { judgePush } = await import('../app/judge-push.ts');
   const to = await centre.find(wanted);
   judgePush(to.document, `${centre.store.address}@${to.number}`, terminal.environment);
+  await judgeAlive(centre, to.document, flags, terminal);
   const version = await centre.rollback(to, author(flags), flags.message ?? `rollback to version ${to.number}`);
   terminal.out(`version ${version.number} (${version.id}) is in force: what version ${to.number} was\n`);
 }
@@ -304,14 +294,29 @@ async function readVersion(version: Version, terminal: Terminal) {
 }
 
 function author(flags: CentreFlags): string {
-  return flags.author ?? userInfo().username;
+  return flags.author ?? userOfShell();
+}
+
+/** A process in a container may run as a user that nobody named. */
+function userOfShell(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return 'unknown';
+  }
+}
+
+function parseCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('write a number');
+  return Number(text);
 }
 
 function parseStage(text: string): Trial['proxies'] {
   if (/^\d+%$/.test(text) && Number.parseInt(text, 10) <= 100) return { share: Number.parseInt(text, 10) / 100 };
   if (/^[1-9]\d*$/.test(text)) return { count: Number(text) };
-  if (/^\d/.test(text) || text === '') throw new InvalidArgumentError('write 1, 25% or the names of proxies');
-  return { names: text.split(',') };
+  const names = text.split(',');
+  if (!names.every(isName)) throw new InvalidArgumentError('write 1, 25% or the names of proxies');
+  return { names };
 }
 
 function parseTrial(text: string): number {

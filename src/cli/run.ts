@@ -1,7 +1,9 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
+import { isName, shown } from '../base/literals.ts';
 import { documentFile, withDocumentFile } from './document-file.ts';
+import { Exit } from './exit.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
 import { programVersion } from './version.ts';
 
@@ -16,6 +18,10 @@ export function runCommand(terminal: Terminal, end: (status: ExitStatus) => void
       const file = documentFile(options, terminal);
       const { environment, directory } = terminal;
       const name = options.name ?? environment.EVENKEEL_NAME ?? hostname();
+      if (!isName(name)) {
+        terminal.error(`evenkeel: ${shown(name)} cannot be the name of a proxy; use letters, digits, _ . - (--name)\n`);
+        return end(Exit.USAGE);
+      }
       const state = resolve(directory, options.state);
       end(await runProxy({ file, environment, name, state, version: programVersion() }));
     });

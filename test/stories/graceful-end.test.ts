@@ -1,9 +1,14 @@
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../helpers/eventually.ts';
 import { startLoad } from '../helpers/load.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
+import { startProcess } from '../helpers/processes.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { rawClient, request } from '../helpers/raw-client.ts';
+import { temporaryDirectory } from '../helpers/temporary-directory.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 describe('SIGTERM ends it without losing a request', () => {
   let origin: Origin;
@@ -137,5 +142,42 @@ describe('SIGTERM ends it without losing a request', () => {
     await proxy.child.exited;
     expect(performance.now() - started).toBeLessThan(2_500);
     expect(client.over ?? (await client.ended())).not.toBeNull();
+  });
+
+  it('puts nothing in force any more that a reload waited for, and is never ready when it was ended before', async () => {
+    const silent = await startOrigin({ name: 'silent' });
+    silent.handler = () => {};
+    const document = {
+      runtime: { workers: 1, drain: '20s', startTimeout: '4s' },
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', pool: 'web' }],
+      pools: { web: { endpoints: [{ address: origin.address }] } },
+    };
+    const waiting = {
+      ...document,
+      registries: { c: { kind: 'consul', address: `http://${silent.address}` } },
+      listeners: [...document.listeners, { name: 'more', bind: '127.0.0.1:0', pool: 'more' }],
+      pools: { ...document.pools, more: { discover: { registry: 'c', service: 'more' } } },
+    };
+    proxy = await startProxy(document);
+    await proxy.write(waiting);
+    process.kill(proxy.pid, 'SIGHUP');
+    await eventually(() => silent.requests.length > 0);
+    const started = performance.now();
+    proxy.child.kill('SIGTERM');
+    expect((await proxy.child.exited).code).toBe(0);
+    // The reload has four seconds, the drain twenty: what the reload would have begun was told of no drain.
+    expect(performance.now() - started).toBeLessThan(8_000);
+    expect([proxy.events('reloaded'), proxy.events('reload-refused').length]).toEqual([[], 1]);
+
+    const before = silent.requests.length;
+    const directory = await temporaryDirectory('ended');
+    const file = await directory.write('evenkeel.yaml', JSON.stringify({ admin: { bind: '127.0.0.1:0' }, ...waiting }));
+    const early = await startProcess(process.execPath, [MAIN, 'run', '-c', file], { cwd: directory.path });
+    await eventually(() => silent.requests.length > before, { timeoutMs: 20_000 });
+    early.kill('SIGTERM');
+    expect((await early.exited).code).toBe(0);
+    expect([early.stdout, early.stderr.match(/"ready"/)]).toEqual(['', null]);
+    await directory.close();
+    await silent.close();
   });
 });

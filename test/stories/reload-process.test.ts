@@ -9,6 +9,7 @@ import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { freePort, freePorts } from '../helpers/ports.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask } from '../helpers/raw-client.ts';
+import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 
 describe('a reload of what belongs to the process', () => {
   let origin: Origin;
@@ -209,7 +210,9 @@ describe('a reload of what belongs to the process', () => {
 
     it('puts it in force, prints the problems of a bad one as check does, and says when nobody is there', async () => {
       const port = await freePort();
-      const good = document({ admin: { bind: `127.0.0.1:${port}`, token: 'sesame' } });
+      await using place = await temporaryDirectory('token');
+      const token = `file:${await place.write('token', 'sesame')}`;
+      const good = document({ admin: { bind: `127.0.0.1:${port}`, token } });
       proxy = await startProxy(good);
       expect(await command('reload')).toMatchObject({
         status: 0,

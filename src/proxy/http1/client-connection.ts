@@ -44,6 +44,8 @@ export class ClientConnection {
   hasOwnUpstreams = false;
   /** What holds for the request at hand. */
   settings: Http1Settings;
+  /** Decides whether the connection tries settings that are on trial. */
+  readonly #lot: number;
   /** Whether the peer is believed about the client's address. */
   trusted: boolean;
   /** Bytes of the request's body are at hand: who writes it to an endpoint waits for all of them; `onRequestReadDone` follows. */
@@ -72,10 +74,11 @@ export class ClientConnection {
     this.engine = engine;
     this.socket = socket;
     this.secured = secured;
-    this.settings = engine.settings;
+    this.#lot = engine.drawLot();
+    this.settings = engine.settingsFor(this.#lot);
     this.proxied = proxied;
     this.peerAddress = clientAddressOf(socket, proxied);
-    this.trusted = isTrusted(engine.settings, this.peerAddress);
+    this.trusted = isTrusted(this.settings, this.peerAddress);
     this.#timer = new WheelTimer(() => this.#onTimer());
     this.#touchedMs = engine.context.clock.now();
     const { sockets } = engine.context;
@@ -176,7 +179,7 @@ export class ClientConnection {
 
   /** `isOurs`: nobody else will write to the bytes. */
   #readRequest(buf: Buffer, isOurs: boolean): void {
-    if (this.#state === State.IDLE && this.settings !== this.engine.settings) this.#takeSettings();
+    if (this.#state === State.IDLE && this.settings !== this.engine.settingsFor(this.#lot)) this.#takeSettings();
     this.#lent ??= this.engine.lend(this);
     const status = this.head.read(buf, 0, buf.length);
     if (status === HeadStatus.COMPLETE) {
@@ -227,7 +230,7 @@ export class ClientConnection {
 
   /** A reload: from the next request on the new document holds. */
   #takeSettings(): void {
-    this.settings = this.engine.settings;
+    this.settings = this.engine.settingsFor(this.#lot);
     this.trusted = isTrusted(this.settings, this.peerAddress);
     this.#chunked = null;
   }

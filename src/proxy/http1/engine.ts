@@ -75,6 +75,9 @@ const HEAD_MAX = 64 * 1024;
 const HEADERS_MAX = 1000;
 /** Exchanges that are kept for the next requests. */
 const SPARE = 256;
+/** Lots of connections are below; by steps of the golden section each falls into the largest gap. */
+const LOTS = 65_536;
+const LOT_STEP = 40_503;
 /** What a refused connection may take to fetch its answer and leave. */
 const REFUSED_MS = 1000;
 /** A request that idled this long while draining has not been sent: nothing is lost by ending the connection. */
@@ -95,10 +98,16 @@ export class Http1Engine {
   headLimits: HeadLimits;
   readonly #connections = new Set<ClientConnection>();
   readonly #spare: Http1Exchange[] = [];
+  #lot = 0;
+  /** For connections with a lot below `#rehearsing`; null for none. */
+  #rehearsed: Http1Settings | null = null;
+  #rehearsedLimits: HeadLimits;
+  #rehearsing = 0;
 
   constructor(settings: Http1Settings, cells: ListenerCells, context: EngineContext, access: AccessSink | null) {
     this.#settings = settings;
     this.headLimits = headLimits(settings);
+    this.#rehearsedLimits = this.headLimits;
     this.access = access;
     this.cells = cells;
     this.context = context;
@@ -118,7 +127,7 @@ export class Http1Engine {
   lend(client: ClientConnection): Http1Exchange {
     const exchange = this.#spare.pop() ?? new Http1Exchange(client);
     exchange.client = client;
-    exchange.head.limits = this.headLimits;
+    exchange.head.limits = client.settings === this.#rehearsed ? this.#rehearsedLimits : this.headLimits;
     return exchange;
   }
 
@@ -131,6 +140,23 @@ export class Http1Engine {
   /** Connections open in this worker. */
   get connections(): number {
     return this.#connections.size;
+  }
+
+  /** A share (0…1) of the connections has other settings from its next request on; null: none has. */
+  rehearse(settings: Http1Settings | null, share: number): void {
+    this.#rehearsed = settings;
+    if (settings !== null) this.#rehearsedLimits = headLimits(settings);
+    this.#rehearsing = share * LOTS;
+  }
+
+  /** A connection keeps its lot. They are spread evenly: a share of few connections is that share, too. */
+  drawLot(): number {
+    this.#lot = (this.#lot + LOT_STEP) % LOTS;
+    return this.#lot;
+  }
+
+  settingsFor(lot: number): Http1Settings {
+    return this.#rehearsed === null || lot >= this.#rehearsing ? this.#settings : this.#rehearsed;
   }
 
   /** Takes an accepted socket; `secured` when it is a TLS one whose handshake is through. */

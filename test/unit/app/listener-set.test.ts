@@ -39,4 +39,22 @@ describe('ListenerSet', () => {
     expect(requests('orders-v0')).toBe(0);
     expect(requests('orders-v50')).toBe(0);
   });
+
+  it('tells routes on trial beside those in force; they leave with their counts', () => {
+    const set = new ListenerSet(2, new Addresses());
+    const [listeners, tried] = [documentFor('first').listeners, documentFor('next').listeners];
+    set.configure({ listeners });
+    expect(set.triedRoutes).toEqual(set.liveRoutes);
+    set.configure({ listeners, rehearsal: { share: 0.05, listeners: tried } });
+    expect(set.liveRoutes.map(({ pool }) => pool)).toEqual(['first', 'next']);
+    expect(set.forWorkers()[0].rehearsal).toMatchObject({ share: 0.05, options: { name: 'shop' } });
+    const [{ pool, cells }] = set.triedRoutes;
+    expect(pool).toBe('next');
+    set.configure({ listeners, rehearsal: { share: 0.25, listeners: tried } });
+    expect(set.triedRoutes[0].cells).toBe(cells);
+    set.configure({ listeners });
+    expect(set.forWorkers()[0].rehearsal).toBeNull();
+    set.configure({ listeners, rehearsal: { share: 0.05, listeners: tried } });
+    expect(set.triedRoutes[0].cells).not.toBe(cells);
+  });
 });

@@ -118,6 +118,11 @@ describe('usage', () => {
     [['check', '-c']],
     [['check', '--bogus']],
     [['check', 'extra']],
+    [['run', '--name', 'a/b']],
+    [['run', '--name', '../head']],
+    [['config', 'push', 'x', '-c', 'file:///none', '--onto', 'x']],
+    [['config', 'push', 'x', '-c', 'file:///none', '--stage', '1st,..']],
+    [['config', 'history', '-c', 'file:///none', '--limit', 'ten']],
   ])('%j is wrong and exits 2 with a word on stderr', async (argv) => {
     const { status, out, error } = await run(argv);
     expect({ status, out }).toEqual({ status: Exit.USAGE, out: '' });
