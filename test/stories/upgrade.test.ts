@@ -122,6 +122,8 @@ describe('an upgrade puts another process in place', { timeout: 60_000 }, () => 
     await eventually(async () => (await active()) === 0);
     expect((await ask(proxy.port(), 'GET', '/')).text).toBe('done');
     socket.close();
+    // One that stayed, idle, would be waited for: the old process is patient.
+    client.socket.destroy();
     await eventually(() => isGone(first) && isGone(second), { timeoutMs: 15_000 });
   });
 });
