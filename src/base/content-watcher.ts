@@ -25,6 +25,8 @@ export interface ContentWatcherOptions {
 export class ContentWatcher {
   readonly #options: ContentWatcherOptions;
   readonly #watchers = new Map<string, FSWatcher>();
+  /** What `start` was told; asked only until there is a whole print. */
+  #beginning: string | null = null;
   #print: string | null = null;
   #timer: NodeJS.Timeout | null = null;
   #poll: NodeJS.Timeout | null = null;
@@ -37,7 +39,7 @@ export class ContentWatcher {
 
   /** `print` is the known content's, or how it begins; null: the first content there is is news. */
   async start(print: string | null): Promise<void> {
-    this.#print = print;
+    this.#beginning = print;
     await this.#follow();
     if (this.#isClosed) return;
     this.#poll = setInterval(() => void this.look(), this.#options.pollMs ?? POLL_MS);
@@ -98,8 +100,13 @@ export class ContentWatcher {
     const print = await this.#options.print();
     // Gone for a moment, between two steps of whoever replaces it.
     if (print === null || this.#isClosed) return;
-    if (this.#print !== null && print.startsWith(this.#print)) return this.#options.onSame?.();
+    const isSame = this.#isKnown(print);
     this.#print = print;
-    this.#options.onChange();
+    if (isSame) this.#options.onSame?.();
+    else this.#options.onChange();
+  }
+  #isKnown(print: string): boolean {
+    if (this.#print !== null) return print === this.#print;
+    return this.#beginning !== null && print.startsWith(this.#beginning);
   }
 }

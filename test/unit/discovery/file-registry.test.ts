@@ -124,6 +124,20 @@ describe('the file registry', () => {
     await eventually(() => expect(ports(web)).toEqual([2]));
   });
 
+  it.each([
+    ['that was empty', []],
+    ['behind the others', ['a.yaml', 'b.yaml']],
+  ])('notices a file that comes into a directory %s, and what becomes of it', async (_, others) => {
+    await directory.write('d/.keep', '');
+    for (const name of others) await directory.write(`d/${name}`, '- { address: "127.0.0.1:9" }\n');
+    const [web] = await told(join(directory.path, 'd'), 'web');
+    expect(ports(web)).toEqual([]);
+    await directory.write('d/web.yaml', '- { address: "127.0.0.1:1" }\n');
+    await eventually(() => expect(ports(web)).toEqual([1]));
+    await directory.write('d/web.yaml', '- { address: "127.0.0.1:2" }\n');
+    await eventually(() => expect(ports(web)).toEqual([2]));
+  });
+
   it('follows the links of a volume that Kubernetes swaps as one', async () => {
     await directory.write('v1/services.yaml', yaml([1]));
     await directory.write('v2/services.yaml', yaml([2]));
