@@ -105,6 +105,7 @@ export class ContentWatcher {
     if (isSame) this.#options.onSame?.();
     else this.#options.onChange();
   }
+
   #isKnown(print: string): boolean {
     if (this.#print !== null) return print === this.#print;
     return this.#beginning !== null && print.startsWith(this.#beginning);

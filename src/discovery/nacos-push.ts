@@ -171,13 +171,13 @@ export class NacosPush implements NacosLink {
         if (!this.#wanted.selves.has(self)) this.#unregistered.delete(self);
         else await this.#put(self, 'registerInstance');
       } catch {
-        if (!this.#closed) this.#retrySelves();
-        return;
+        return this.#retrySelves();
       }
     }
   }
 
   #retrySelves(): void {
+    if (this.#closed) return;
     if (this.#selvesTimer !== null) clearTimeout(this.#selvesTimer);
     this.#selvesTimer = setTimeout(() => void this.#putSelves(), this.#random() * RETRY_MS);
   }

@@ -25,6 +25,8 @@ export class NacosPeer implements AsyncDisposable {
   readonly asked: string[] = [];
   /** Changes or refuses an answer. */
   answerWith: ((type: string, answer: Record<string, unknown>) => Record<string, unknown>) | null = null;
+  /** The gRPC message, as it is on the wire, by which every request but the first of a connection is refused. */
+  refusal: string | null = null;
   readonly #own = new Map<string, PeerInstance>();
   readonly #connections = new Map<http2.Http2Session, Connection>();
   readonly configs: NacosConfigs;
@@ -62,6 +64,11 @@ export class NacosPeer implements AsyncDisposable {
     this.#server = null;
     for (const session of this.#connections.keys()) session.destroy();
     if (server !== null) await new Promise((done) => server.close(done));
+  }
+
+  /** Says on every connection that it takes no new requests, and leaves its stream open. */
+  drain(): void {
+    for (const session of this.#connections.keys()) session.goaway(http2.constants.NGHTTP2_NO_ERROR);
   }
 
   /** Somebody else registers or changes an instance of DEFAULT_GROUP. */
@@ -115,6 +122,8 @@ export class NacosPeer implements AsyncDisposable {
 
   // biome-ignore lint/suspicious/noExplicitAny: JSON of the client under test
   #answer(stream: http2.ServerHttp2Stream, connection: Connection, type: string, asked: any): void {
+    if (this.refusal !== null && type !== 'ServerCheckRequest')
+      return stream.respond({ ':status': 200, 'grpc-status': '8', 'grpc-message': this.refusal }, { endStream: true });
     const key = `${asked.groupName}@@${asked.serviceName}`;
     let answer: Record<string, unknown> = { resultCode: 200, errorCode: 0, message: '' };
     if (type === 'ServerCheckRequest') answer = { ...answer, connectionId: 'c' };

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import type { OperationError } from '../../src/base/errors.ts';
-import { NacosConnection } from '../../src/stores/nacos/nacos-connection.ts';
+import { NacosConnection, type NacosConnectionOptions } from '../../src/stores/nacos/nacos-connection.ts';
 import { freePorts } from '../helpers/ports.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 import { startStoreProgram } from './store-program.ts';
@@ -55,14 +55,15 @@ export class NacosApp {
   }
 
   static async connect({ address, grpcPort }: RealServer): Promise<NacosApp> {
-    const connection = await NacosConnection.open({
+    const options: NacosConnectionOptions = {
       origin: `http://${new URL(address).hostname}:${grpcPort}`,
       module: 'naming',
       namespace: 'public',
       tls: { verify: true },
       onPush: () => {},
       onEnd: (_: OperationError) => {},
-    });
+    };
+    const connection = await NacosConnection.open(options, new AbortController().signal);
     return new NacosApp(connection);
   }
 

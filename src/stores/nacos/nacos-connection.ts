@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import http2 from 'node:http2';
 import { OperationError } from '../../base/errors.ts';
 import type { ClientTls } from '../client-tls.ts';
@@ -58,13 +59,16 @@ export class NacosConnection {
     this.#options = options;
     const { ca, cert, key, serverName: servername, verify: rejectUnauthorized } = options.tls;
     this.#session = http2.connect(options.origin, { ca, cert, key, servername, rejectUnauthorized });
+    // It serves what is under way and nothing further.
+    this.#session.on('goaway', () => this.#end(this.#unreachable(new Error('the server takes no new requests'))));
     this.#session.on('error', (error) => this.#end(this.#unreachable(error)));
     this.#session.on('close', () => this.#end(this.#unreachable(new Error('the connection ended'))));
   }
 
-  /** Rejects with an OperationError when the server cannot be reached or does not take us in. */
-  static async open(options: NacosConnectionOptions): Promise<NacosConnection> {
+  /** Rejects with an OperationError when the server cannot be reached or does not take us in, and when `signal` says so before that is known. */
+  static async open(options: NacosConnectionOptions, signal: AbortSignal): Promise<NacosConnection> {
     const connection = new NacosConnection(options);
+    using _ = addAbortListener(signal, () => connection.close());
     try {
       await connection.#begin();
     } catch (error) {
@@ -81,7 +85,13 @@ export class NacosConnection {
       reject(this.#failure ?? this.#unreachable(new Error('the connection is closed')));
       return promise;
     }
-    const stream = this.#session.request(headersOf('/Request/request'));
+    let stream: http2.ClientHttp2Stream;
+    try {
+      stream = this.#ask('/Request/request');
+    } catch (failure) {
+      reject(failure);
+      return promise;
+    }
     const late = setTimeout(() => {
       const error = new OperationError('registry-timeout', `${this.#options.origin} does not answer in time`, {
         retryable: true,
@@ -100,7 +110,7 @@ export class NacosConnection {
     let grpcMessage = '';
     const told = (told: http2.IncomingHttpHeaders) => {
       grpcStatus ??= told['grpc-status'];
-      grpcMessage ||= decodeURIComponent(String(told['grpc-message'] ?? ''));
+      grpcMessage ||= reasonOf(told);
     };
     stream.on('response', told);
     stream.on('trailers', told);
@@ -133,10 +143,21 @@ export class NacosConnection {
     this.#session.destroy();
   }
 
+  /** Throws an OperationError where the session takes no further stream; the connection is over then. */
+  #ask(path: string): http2.ClientHttp2Stream {
+    try {
+      return this.#session.request(headersOf(path), { endStream: false });
+    } catch (error) {
+      const failure = this.#unreachable(error as Error);
+      this.#end(failure);
+      throw failure;
+    }
+  }
+
   async #begin(): Promise<void> {
     const { module, namespace, origin } = this.#options;
     const check = await this.request('ServerCheckRequest', {});
-    const stream = this.#session.request(headersOf('/BiRequestStream/requestBiStream'), { endStream: false });
+    const stream = this.#ask('/BiRequestStream/requestBiStream');
     this.#stream = stream;
     const frames = new GrpcFrames();
     stream.on('data', (chunk: Buffer) => {
@@ -221,6 +242,15 @@ function headersOf(path: string): http2.OutgoingHttpHeaders {
     te: 'trailers',
     'user-agent': 'evenkeel',
   };
+}
+
+/** Percent-encoded by the protocol; not every proxy keeps to it. */
+function reasonOf({ 'grpc-message': written = '' }: http2.IncomingHttpHeaders): string {
+  try {
+    return decodeURIComponent(String(written));
+  } catch {
+    return String(written);
+  }
 }
 
 function json(body: NacosBody): Buffer {

@@ -36,7 +36,7 @@ export class NacosGrpc {
   #at = 0;
   /** Servers tried in vain since the last connection. */
   #failures = 0;
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(options: NacosGrpcOptions) {
     this.#options = options;
@@ -70,7 +70,7 @@ export class NacosGrpc {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#closing.abort();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#connection?.close();
@@ -81,24 +81,20 @@ export class NacosGrpc {
     this.#timer = null;
     const { origins, module, namespace, tls, events } = this.#options;
     const origin = origins[this.#at];
+    const { signal } = this.#closing;
     let connection: NacosConnection;
     try {
-      connection = await NacosConnection.open({
-        origin,
-        module,
-        namespace,
-        tls,
-        onPush: (type, body) => events.push(type, body),
-        onEnd: (error) => {
-          this.#connection = null;
-          this.#fail(error);
-        },
-      });
+      const onPush = (type: string, body: NacosBody) => events.push(type, body);
+      const onEnd = (error: OperationError) => {
+        this.#connection = null;
+        this.#fail(error);
+      };
+      connection = await NacosConnection.open({ origin, module, namespace, tls, onPush, onEnd }, signal);
     } catch (error) {
-      if (!this.#closed) this.#fail(error as OperationError);
+      if (!signal.aborted) this.#fail(error as OperationError);
       return;
     }
-    if (this.#closed) return connection.close();
+    if (signal.aborted) return connection.close();
     this.#connection = connection;
     this.#failures = 0;
     this.#backoff.reset();

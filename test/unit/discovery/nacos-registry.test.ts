@@ -111,3 +111,15 @@ it('says that it is refused, and takes nothing away', async (t) => {
   const self = { service: 'me', id: 'me', host: '127.0.0.1', port: 1, weight: 1, tags: [], metadata: {}, ttlMs: 5000 };
   await expect(registry.register!(self)).rejects.toMatchObject({ code: 'registry-denied' });
 });
+
+it('leaves no timer of a registration that is under way when it is closed', async (t) => {
+  const peer = await peerOf(t);
+  const registry = await registryAt(t, peer);
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+  const self = { service: 'me', id: 'me', host: '127.0.0.1', port: 7001, weight: 1, tags: [], metadata: {} };
+  const before = timers();
+  const registering = registry.register!({ ...self, ttlMs: 5000 });
+  await registry.close();
+  await registering;
+  expect(timers()).toBeLessThanOrEqual(before);
+});
