@@ -51,6 +51,7 @@ export class ConsulRegistration implements Registered {
 
   async deregister(): Promise<void> {
     this.release();
+    await this.#heartbeat.stop();
     const { id } = this.#self;
     try {
       await this.#consul.agent.service.deregister(id);
@@ -63,7 +64,7 @@ export class ConsulRegistration implements Registered {
 
   /** Sends nothing any more; the service stays registered until its TTL is over, or for whoever registered it anew. */
   release(): void {
-    this.#heartbeat.stop();
+    void this.#heartbeat.stop();
     this.#onLeave();
   }
 
@@ -80,7 +81,7 @@ export class ConsulRegistration implements Registered {
     if (status !== 200) throw refusal(status, answer.toString('utf8', 0, 200), `register ${this.#self.id}`);
     this.#isRegistered = true;
     // Registering again does not revive a check that has turned critical.
-    await this.#pass();
+    if (!this.#heartbeat.isStopped) await this.#pass();
   }
 
   async #pass(): Promise<void> {

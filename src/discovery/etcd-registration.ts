@@ -26,7 +26,7 @@ export class EtcdRegistration implements Registered {
     this.#onLeave = onLeave;
     this.#heartbeat = new Heartbeat({
       beat: async () => {
-        if (!(await this.#isKept())) await this.#put();
+        if (!(await this.#isKept()) && !this.#heartbeat.isStopped) await this.#put();
       },
       intervalMs: own.ttlMs / 3,
       retryMaxMs: Math.max(1000, own.ttlMs / 3),
@@ -43,12 +43,13 @@ export class EtcdRegistration implements Registered {
   /** A key that another process has put since stays: it is of that one's lease. */
   async deregister(): Promise<void> {
     this.release();
+    await this.#heartbeat.stop();
     if (this.#lease !== null) await this.#client.revokeLease(this.#lease);
   }
 
   /** Renews no more; the key goes when its lease does. */
   release(): void {
-    this.#heartbeat.stop();
+    void this.#heartbeat.stop();
     this.#onLeave();
   }
 
@@ -66,6 +67,9 @@ export class EtcdRegistration implements Registered {
     await this.#client.put(key, value, this.#lease);
     this.#wasPut = true;
     // It was told to leave while it was on its way.
-    if (this.#heartbeat.isStopped) await this.#client.revokeLease(this.#lease);
+    if (!this.#heartbeat.isStopped) return;
+    const lease = this.#lease;
+    this.#lease = null;
+    await this.#client.revokeLease(lease);
   }
 }

@@ -25,7 +25,8 @@ export class EurekaRegistration implements Registered {
     this.#path = `/apps/${encodeURIComponent(this.#app)}`;
     this.#heartbeat = new Heartbeat({
       beat: async () => {
-        if (!this.#isRegistered || !(await this.#renew())) await this.#register();
+        const isKnown = this.#isRegistered && (await this.#renew());
+        if (!isKnown && !this.#heartbeat.isStopped) await this.#register();
       },
       intervalMs: ttlMs / 3,
       retryMaxMs: Math.max(1000, ttlMs / 3),
@@ -41,13 +42,14 @@ export class EurekaRegistration implements Registered {
 
   async deregister(): Promise<void> {
     this.release();
+    await this.#heartbeat.stop();
     const answered = await this.#send('DELETE', this.#instancePath);
     if (answered.status >= 300 && answered.status !== 404) throw this.#refusal(answered, 'deregister');
   }
 
   /** No further heartbeat; the service stays registered until its lease is over, or for whoever registered it anew. */
   release(): void {
-    this.#heartbeat.stop();
+    void this.#heartbeat.stop();
     this.#onLeave();
   }
 

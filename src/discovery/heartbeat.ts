@@ -22,7 +22,8 @@ export class Heartbeat {
   readonly #options: HeartbeatOptions;
   readonly #backoff: Backoff;
   #timer: NodeJS.Timeout | null = null;
-  #isBeating = false;
+  /** The beat under way, when it is over. */
+  #beating: Promise<OperationError | null> | null = null;
   /** Asked for while one was under way. */
   #isDue = false;
   #isStopped = false;
@@ -37,20 +38,22 @@ export class Heartbeat {
   async start(): Promise<void> {
     const error = await this.#beat();
     if (error === null || error.retryable) return this.#settle(error);
-    this.stop();
+    void this.stop();
     throw error;
   }
 
   /** A beat out of turn, now. */
   soon(): void {
-    if (this.#isBeating) this.#isDue = true;
+    if (this.#beating !== null) this.#isDue = true;
     else this.#schedule(0);
   }
 
-  stop(): void {
+  /** No further beat. Resolves when the one that is under way is over: `beat` looks at `isStopped` before each further step. */
+  async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    await this.#beating;
   }
 
   get isStopped(): boolean {
@@ -63,16 +66,14 @@ export class Heartbeat {
   };
 
   async #beat(): Promise<OperationError | null> {
-    this.#isBeating = true;
     this.#isDue = false;
-    try {
-      await this.#options.beat();
-      return null;
-    } catch (error) {
-      return error as OperationError;
-    } finally {
-      this.#isBeating = false;
-    }
+    this.#beating = this.#options.beat().then(
+      () => null,
+      (error: OperationError) => error,
+    );
+    const error = await this.#beating;
+    this.#beating = null;
+    return error;
   }
 
   #settle(error: OperationError | null): void {

@@ -33,6 +33,8 @@ export class NacosPoll implements NacosLink {
   readonly #events: NacosLinkEvents;
   readonly #backoff: Backoff;
   readonly #beats = new Map<Registration, NodeJS.Timeout>();
+  /** Heartbeats under way. */
+  readonly #beating = new Map<Registration, Promise<void>>();
   readonly #cut = new AbortController();
   #timer: NodeJS.Timeout | null = null;
   #isAsking = false;
@@ -75,6 +77,7 @@ export class NacosPoll implements NacosLink {
 
   async deregister(self: Registration): Promise<void> {
     this.release(self);
+    await this.#beating.get(self);
     const answered = await this.#ask('DELETE', '/v1/ns/instance', this.#instance(self));
     if (answered.status !== 200 && answered.status !== 404) throw refusal(answered, `deregister ${self.id}`);
   }
@@ -182,7 +185,7 @@ export class NacosPoll implements NacosLink {
     if (this.#cut.signal.aborted || !this.#wanted.selves.has(self)) return;
     this.#beats.set(
       self,
-      setTimeout(() => void this.#beat(self, isRegistered), ms),
+      setTimeout(() => this.#beating.set(self, this.#beat(self, isRegistered)), ms),
     );
   }
 
@@ -190,12 +193,13 @@ export class NacosPoll implements NacosLink {
     let isKnown = false;
     try {
       if (isRegistered) isKnown = await this.#renew(self);
-      if (!isKnown) await this.#put(self);
+      if (!isKnown && this.#wanted.selves.has(self)) await this.#put(self);
       isKnown = true;
     } catch {
       // The next beat registers again.
       isKnown = false;
     }
+    this.#beating.delete(self);
     this.#beatAfter(
       self,
       isKnown ? self.ttlMs / 3 : this.#options.random() * Math.min(RETRY_MAX_MS, self.ttlMs),

@@ -50,6 +50,7 @@ export class ZookeeperRegistration implements Registered {
 
   async deregister(): Promise<void> {
     this.release();
+    await this.#heartbeat.stop();
     const stat = await this.#session.exists(this.#node.path);
     // Another session's node is not ours to remove.
     if (stat !== null && stat.ephemeralOwner === this.#session.id) await this.#session.delete(this.#node.path);
@@ -57,7 +58,7 @@ export class ZookeeperRegistration implements Registered {
 
   /** Sees to the node no more; it stays until the session ends. */
   release(): void {
-    this.#heartbeat.stop();
+    void this.#heartbeat.stop();
     this.#session.unwatch(this.#node.path, this.#onChange);
     this.#onLeave();
   }
