@@ -11,31 +11,33 @@ const known = z.boolean().nullable().catch(null);
 /** What of an EndpointSlice is used; the names are those of discovery.k8s.io/v1, with what v1beta1 called otherwise. */
 const slice = z.object({
   metadata: z.object({ name: z.string(), labels: words, annotations: words }),
-  endpoints: z
-    .array(
-      z.object({
-        addresses: z.array(z.string()).min(1),
-        conditions: z.object({ ready: known, serving: known, terminating: known }).catch({
-          ready: null,
-          serving: null,
-          terminating: null,
-        }),
-        zone: text,
-        nodeName: text,
-        targetRef: z.object({ uid: text, name: text }).catch({ uid: '', name: '' }),
-        hints: z.object({ forZones: z.array(z.object({ name: z.string() })).catch([]) }).catch({ forZones: [] }),
-        topology: words,
-      }),
-    )
-    .nullable()
-    .catch(null),
+  // One by one: an odd endpoint must not cost the others, and a list that is none is no empty one.
+  endpoints: z.array(z.unknown()).nullish(),
   ports: z
     .array(z.object({ name: text, port: z.number().nullable().catch(null), appProtocol: text }))
     .nullable()
     .catch(null),
 });
 
-type Slice = z.infer<typeof slice>;
+const endpoint = z.object({
+  addresses: z.array(z.string()).min(1),
+  conditions: z.object({ ready: known, serving: known, terminating: known }).catch({
+    ready: null,
+    serving: null,
+    terminating: null,
+  }),
+  zone: text,
+  nodeName: text,
+  targetRef: z.object({ uid: text, name: text }).catch({ uid: '', name: '' }),
+  hints: z.object({ forZones: z.array(z.object({ name: z.string() })).catch([]) }).catch({ forZones: [] }),
+  topology: words,
+});
+
+/** What of a slice that is gone is used. */
+const gone = z.object({ metadata: z.object({ name: z.string() }) });
+
+type SliceEndpoint = z.infer<typeof endpoint>;
+type Slice = Omit<z.infer<typeof slice>, 'endpoints'> & { readonly endpoints: readonly SliceEndpoint[] };
 type Port = NonNullable<Slice['ports']>[number];
 
 /** The label by which a slice belongs to a service. */
@@ -63,28 +65,36 @@ export function parseKubernetesName(name: string): KubernetesName | null {
 export class KubernetesSlices {
   #slices = new Map<string, Slice>();
 
-  /** A whole list; what is not in it is gone. Slices that cannot be read are left out; returns how many. */
+  /** A whole list; what is not in it is gone. Slices and endpoints that cannot be read are left out; returns how many. */
   replace(items: readonly unknown[]): number {
     const slices = new Map<string, Slice>();
     let unreadable = 0;
     for (const item of items) {
-      const { success, data } = slice.safeParse(item);
-      if (success) slices.set(data.metadata.name, data);
-      else unreadable++;
+      const read = readSlice(item);
+      unreadable += read.unreadable;
+      if (read.slice !== null) slices.set(read.slice.metadata.name, read.slice);
     }
     this.#slices = slices;
     return unreadable;
   }
 
-  /** One event of a watch. Returns the services it concerns: none when it cannot be read. */
-  take(type: 'ADDED' | 'MODIFIED' | 'DELETED', object: unknown): string[] {
-    const { success, data } = slice.safeParse(object);
-    if (!success) return [];
-    const { name } = data.metadata;
-    const before = this.#slices.get(name);
-    if (type === 'DELETED') this.#slices.delete(name);
-    else this.#slices.set(name, data);
-    return [data, before].flatMap((one) => one?.metadata.labels[SERVICE] ?? []);
+  /** One event of a watch. Returns the services it concerns, and how much of it cannot be read: a slice that cannot be leaves the one there was. */
+  take(type: 'ADDED' | 'MODIFIED' | 'DELETED', object: unknown): { services: string[]; unreadable: number } {
+    if (type === 'DELETED') return this.#remove(object);
+    const { slice: now, unreadable } = readSlice(object);
+    if (now === null) return { services: [], unreadable };
+    const before = this.#slices.get(now.metadata.name);
+    this.#slices.set(now.metadata.name, now);
+    return { services: [now, before].flatMap((one) => one?.metadata.labels[SERVICE] ?? []), unreadable };
+  }
+
+  #remove(object: unknown): { services: string[]; unreadable: number } {
+    const { success, data } = gone.safeParse(object);
+    if (!success) return { services: [], unreadable: 1 };
+    const before = this.#slices.get(data.metadata.name);
+    this.#slices.delete(data.metadata.name);
+    const service = before?.metadata.labels[SERVICE];
+    return { services: service === undefined ? [] : [service], unreadable: 0 };
   }
 
   /** Unsorted; an endpoint that moves is in two slices. Throws an OperationError when the port is not clear. */
@@ -94,8 +104,17 @@ export class KubernetesSlices {
   }
 }
 
+/** The slice without the endpoints that cannot be read, null when it is none; `unreadable` counts what is left out. */
+function readSlice(item: unknown): { slice: Slice | null; unreadable: number } {
+  const { success, data } = slice.safeParse(item);
+  if (!success) return { slice: null, unreadable: 1 };
+  const told = data.endpoints ?? [];
+  const endpoints = told.flatMap((one) => endpoint.safeParse(one).data ?? []);
+  return { slice: { ...data, endpoints }, unreadable: told.length - endpoints.length };
+}
+
 function endpointsIn(slice: Slice, wanted: string): RegistryEndpoint[] {
-  if (slice.endpoints === null || slice.endpoints.length === 0) return [];
+  if (slice.endpoints.length === 0) return [];
   const port = portOf(slice, wanted);
   if (port === null) return [];
   const { labels, annotations } = slice.metadata;
@@ -153,10 +172,7 @@ function statusOf({
   return ready === false ? 'down' : 'up';
 }
 
-function metadataOf(
-  { nodeName, topology, targetRef, hints }: NonNullable<Slice['endpoints']>[number],
-  port: Port,
-): Record<string, string> {
+function metadataOf({ nodeName, topology, targetRef, hints }: SliceEndpoint, port: Port): Record<string, string> {
   const metadata: Record<string, string> = {};
   const node = nodeName || topology['kubernetes.io/hostname'];
   if (node) metadata.node = node;

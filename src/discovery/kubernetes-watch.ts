@@ -24,7 +24,7 @@ export interface KubernetesWatchOptions {
   /** What is in `slices` holds now; `services` are those that may have changed, null for all. */
   readonly onTold: (services: ReadonlySet<string> | null) => void;
   readonly onFailed: (error: OperationError) => void;
-  /** Slices of a list that could not be read. */
+  /** Slices and endpoints that could not be read: of a list, or of changes told together. */
   readonly onUnreadable: (count: number) => void;
 }
 
@@ -158,6 +158,7 @@ export class KubernetesWatch {
 
   #take(lines: readonly string[]): void {
     const touched = new Set<string>();
+    let unreadable = 0;
     for (const line of lines) {
       const { type, object } = parseEvent(line);
       if (type === 'ERROR') {
@@ -166,10 +167,14 @@ export class KubernetesWatch {
         const message = `Kubernetes ends the watch (${object.code}: ${object.message ?? 'no reason given'})`;
         throw new KubernetesRefusal(object.code ?? 500, message, 0);
       }
-      if (type === 'ADDED' || type === 'MODIFIED' || type === 'DELETED')
-        for (const service of this.#options.slices.take(type, object)) touched.add(service);
+      if (type === 'ADDED' || type === 'MODIFIED' || type === 'DELETED') {
+        const taken = this.#options.slices.take(type, object);
+        for (const service of taken.services) touched.add(service);
+        unreadable += taken.unreadable;
+      }
       this.#version = object.metadata?.resourceVersion || this.#version;
     }
+    if (unreadable > 0) this.#options.onUnreadable(unreadable);
     this.#backoff.reset();
     this.#options.onTold(touched);
   }

@@ -33,7 +33,8 @@ describe('the kubernetes registry', () => {
       name: 'k8s',
       clock: systemClock,
       random: systemRandom,
-      log: (level: string, message: string) => void log.push(`${level} ${message}`),
+      log: (level: string, message: string, fields?: Readonly<Record<string, unknown>>) =>
+        void log.push([level, message, fields?.leftOut ?? ''].join(' ').trimEnd()),
     };
     const registry = new KubernetesRegistry(options, context, environment);
     stack.push(() => registry.close());
@@ -291,6 +292,33 @@ describe('the kubernetes registry', () => {
     expect(denied.sets).toEqual([]);
   });
 
+  it('leaves out an endpoint that is none, keeps the others of its slice, and counts it', async () => {
+    const odd = { addresses: [] };
+    server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }, { address: '', ...odd }]);
+    const { sink } = await told('web');
+    expect(hosts(sink)).toEqual(['10.0.0.1 up']);
+    expect(log).toEqual(['warn records of the registry left out 1']);
+    await eventually(() => server.watchers === 1);
+    server.put('web-1', { service: 'web' }, [
+      { address: '', ...odd },
+      { address: '10.0.0.2' },
+      { address: '', addresses: null },
+    ]);
+    await eventually(() => expect(hosts(sink)).toEqual(['10.0.0.2 up']));
+    expect(log).toEqual(['warn records of the registry left out 1', 'warn records of the registry left out 2']);
+  });
+
+  it('says that a change cannot be read and keeps the slice as it was; a deletion needs its name alone', async () => {
+    server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }]);
+    server.put('web-2', { service: 'web' }, [{ address: '10.0.0.2' }]);
+    const { sink } = await told('web');
+    await eventually(() => server.watchers === 1);
+    server.say(['{"type":"MODIFIED","object":{"metadata":{"name":"web-1"},"endpoints":"none"}}']);
+    server.say(['{"type":"DELETED","object":{"metadata":{"name":"web-2"},"endpoints":"none"}}']);
+    await eventually(() => expect(hosts(sink)).toEqual(['10.0.0.1 up']));
+    expect(log).toEqual(['warn records of the registry left out 1']);
+  });
+
   it('leaves out a slice that is none, and says so', async () => {
     server.put('web-1', { service: 'web' }, [{ address: '10.0.0.1' }]);
     server.put('odd', { service: 'web', ports: 'none' as never }, [
@@ -304,7 +332,7 @@ describe('the kubernetes registry', () => {
     expect(hosts(sink)).toEqual(['10.0.0.1 up']);
     server.put('web-2', { service: 'web' }, [{ address: '169.254.169.254' }, { address: '10.0.0.2' }]);
     await eventually(() => expect(hosts(sink)).toEqual(['10.0.0.1 up', '10.0.0.2 up']));
-    expect(log).toContain('warn records of the registry left out');
+    expect(log).toContain('warn records of the registry left out 1');
   });
 
   describe('credentials', () => {
