@@ -359,7 +359,8 @@ describe('a client connection', () => {
       const { receivedBytes } = client;
       pass(40_000);
       client.resume();
-      await eventually(() => client.receivedBytes > receivedBytes + LARGE / 5);
+      // A fast machine brings all of it at once.
+      await eventually(() => client.receivedBytes > Math.min(receivedBytes + LARGE / 5, LARGE));
       if (i < 3) client.pause();
     }
     expect((await client.response()).body.length).toBe(LARGE);
