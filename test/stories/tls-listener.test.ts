@@ -25,7 +25,6 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('a listener with TLS', 
   let proxy: RunningProxy | null = null;
   /** Of those who take the document as it stands, and what it had refused when the test began. */
   let shared: RunningProxy | null = null;
-  let failedBefore = 0;
 
   beforeAll(async () => {
     directory = await temporaryDirectory('tls');
@@ -45,7 +44,6 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('a listener with TLS', 
   afterEach(async () => {
     if (proxy !== shared) await proxy?.stop();
     proxy = null;
-    failedBefore = 0;
   });
 
   const filesOf = ({ certFile, keyFile }: Pair) => ({ cert: certFile, key: keyFile });
@@ -67,7 +65,6 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('a listener with TLS', 
   async function share(): Promise<void> {
     shared ??= await startProxy(documentOf());
     proxy = shared;
-    failedBefore = await failed();
   }
 
   const open = (options: ConnectionOptions = {}): Promise<TlsClient> =>
@@ -75,8 +72,7 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('a listener with TLS', 
 
   const shown = ({ socket }: TlsClient) => (socket.getPeerCertificate() as PeerCertificate).subject.CN;
 
-  const failed = async () =>
-    (await proxy!.metric('evenkeel_rejected_total', { reason: 'tls-handshake' })) - failedBefore;
+  const failed = () => proxy!.metric('evenkeel_rejected_total', { reason: 'tls-handshake' });
 
   it('shows the certificate of the name that is asked for: exact, then wildcard, then the first', async () => {
     await share();
@@ -127,7 +123,7 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('a listener with TLS', 
   });
 
   it('speaks HTTP/1.1 by ALPN, and refuses who offers only what it does not speak', async () => {
-    await share();
+    await start();
     await using both = await open({ ALPNProtocols: ['h2', 'http/1.1'] });
     expect(both.socket.alpnProtocol).toBe('http/1.1');
     await using none = await open();
@@ -137,7 +133,7 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('a listener with TLS', 
   });
 
   it('speaks TLS 1.2 and 1.3 with forward secrecy, and nothing older or weaker', async () => {
-    await share();
+    await start();
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       await using client = await open({ minVersion: version, maxVersion: version });
       expect(client.socket.getProtocol()).toBe(version);
@@ -244,7 +240,7 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('a listener with TLS', 
   });
 
   it('counts plain HTTP and garbage on its port as failed handshakes, and a connection without a word not', async () => {
-    await share();
+    await start();
     for (const bytes of [request('GET', '/'), '\x16\x03\x01\x00\x05hello', 'x'.repeat(70_000)]) {
       await using client = await rawClient(proxy!.port());
       client.write(bytes);
@@ -296,12 +292,16 @@ describe.skipIf(requireServer('openssl', findOpenssl()))('a listener with TLS', 
         );
       }
     };
-    await some(500);
-    const before = await proxy!.memory();
     await some(1_000);
-    await eventually(async () => (await proxy!.metric('evenkeel_connections_active')) === 0);
-    // A connection that stayed would hold some 50 KiB in OpenSSL alone.
-    expect(((await proxy!.memory()) - before) / 1_000).toBeLessThan(15 * 1024);
+    // A connection that stayed would hold some 50 KiB in OpenSSL alone, in every round; the collector takes its time in one or the other.
+    let grown = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 3 && grown >= 15 * 1024; round++) {
+      const before = await proxy!.memory();
+      await some(1_000);
+      await eventually(async () => (await proxy!.metric('evenkeel_connections_active')) === 0);
+      grown = ((await proxy!.memory()) - before) / 1_000;
+    }
+    expect(grown).toBeLessThan(15 * 1024);
   });
 
   describe('whose files change', () => {
