@@ -139,7 +139,7 @@ describe.skipIf(isSkipped)('TLS to a real nginx', () => {
     const probe = { kind: 'http', interval: '200ms', timeout: '1s' };
     const id = `127.0.0.1:${ports.named}`;
     await start(id, { ca: stranger.pair.certFile, serverName: 'orders.internal' }, { probe });
-    await eventually(async () => (await proxy!.endpoint('web', id)).probe === 'unfit');
+    await eventually(async () => (await proxy!.endpoint('web', id)).down.includes('probe'));
     await proxy!.write(documentOf(id, { ca: ca(), serverName: 'orders.internal' }, { probe }));
     expect(await proxy!.reload()).toBe('reloaded');
     await eventually(async () => (await nginx.requests()).length > asked);
