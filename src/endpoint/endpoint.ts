@@ -229,16 +229,16 @@ export class Endpoint {
 
   /** Requests that ended with this outcome, over all workers since the endpoint joined. */
   outcomes(outcome: Outcome): number {
-    return this.#chunk.counter(this.#index, outcome);
+    return this.#chunk.counter(this.#index, outcome, this.#table.usedRows);
   }
 
   /** Sum of observed latencies in ms. */
   get latencySumMs(): number {
-    return this.#chunk.counter(this.#index, COUNTER_LATENCY_SUM);
+    return this.#chunk.counter(this.#index, COUNTER_LATENCY_SUM, this.#table.usedRows);
   }
 
   /** Count of observations in one latency bucket (base/histogram's bounds), not cumulative. */
   latencyBucket(bucket: number): number {
-    return this.#chunk.counter(this.#index, COUNTER_BUCKETS + bucket);
+    return this.#chunk.counter(this.#index, COUNTER_BUCKETS + bucket, this.#table.usedRows);
   }
 }

@@ -75,10 +75,10 @@ export class SlotChunk {
     return 8 * (cells * COUNTERS + cells + CHUNK_SLOTS * 4) + 4 * (cells * 2 + CHUNK_SLOTS * 4);
   }
 
-  /** Sum of one counter over all rows. */
-  counter(index: number, counter: number): number {
+  /** Sum of one counter over the rows in use: those above hold zeros. */
+  counter(index: number, counter: number, usedRows = this.rows): number {
     let sum = 0;
-    for (let row = 0; row < this.rows; row++) sum += this.counters[(row * CHUNK_SLOTS + index) * COUNTERS + counter];
+    for (let row = 0; row < usedRows; row++) sum += this.counters[(row * CHUNK_SLOTS + index) * COUNTERS + counter];
     return sum;
   }
 
