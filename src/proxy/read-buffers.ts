@@ -2,8 +2,8 @@
 export const READ_BYTES = 64 * 1024;
 /** Views up to this length are made once: requests and responses of one kind have few lengths, and a view costs 70 ns. */
 const VIEWS = 4096;
-/** Buffers that may be kept, held ready. */
-const SPARE = 16;
+/** Buffers that are held ready: each request with a body takes one, and one more than these is an allocation that keeps the collector busy. */
+const SPARE = 64;
 
 /** The buffers that the sockets of one worker read to. */
 export class ReadBuffers {
