@@ -7,15 +7,24 @@ export interface TestReport {
   readonly testResults: readonly {
     readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+    /** Why the file itself failed. */
+    readonly message?: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages?: readonly string[];
+    }[];
   }[];
 }
+
+/** Lines of a failure's message that are repeated in the summary: enough for what was expected and where. */
+const LINES_TOLD = 12;
 
 export interface TestSummary {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
-  /** `FILE: TEST` of each failure. */
+  /** `FILE: TEST` of each failure, and on the lines behind it why. */
   readonly failures: readonly string[];
 }
 
@@ -27,20 +36,27 @@ export function summarize(report: TestReport, exitStatus: number): TestSummary {
   let passed = 0;
   let skipped = 0;
   const failures: string[] = [];
-  for (const { name, status, assertionResults } of report.testResults) {
+  for (const { name, status, message, assertionResults } of report.testResults) {
     const before = failures.length;
     for (const test of assertionResults) {
       if (test.status === 'passed') passed++;
-      else if (test.status === 'failed') failures.push(`${name}: ${test.fullName}`);
+      else if (test.status === 'failed') failures.push(told(`${name}: ${test.fullName}`, test.failureMessages ?? []));
       else skipped++;
     }
-    if (status === 'failed' && failures.length === before) failures.push(`${name}: the file itself`);
+    if (status === 'failed' && failures.length === before) {
+      failures.push(told(`${name}: the file itself`, message === undefined ? [] : [message]));
+    }
   }
   if (failures.length === 0 && (exitStatus !== 0 || !report.success)) {
     failures.push(`the run ended with status ${exitStatus} though no test failed`);
   }
   if (failures.length === 0 && passed === 0) failures.push('no test has run');
   return { passed, failed: failures.length, skipped, failures };
+}
+
+function told(what: string, messages: readonly string[]): string {
+  const lines = messages.flatMap((message) => message.trim().split('\n').slice(0, LINES_TOLD));
+  return [what, ...lines.filter((line) => line !== '').map((line) => `  ${line}`)].join('\n');
 }
 
 /** `12 passed, 0 failed`, and `, 3 skipped` when there are any. */

@@ -1,4 +1,4 @@
-import type { RequestShape } from '../rig/load/shape.ts';
+import { get, type RequestShape } from '../rig/load/shape.ts';
 
 /** What one case asks of every peer. */
 export interface Case {
@@ -16,12 +16,6 @@ export interface Case {
   readonly quickRounds: number;
 }
 
-const get = (path: string, headers: RequestShape['headers'] = []): RequestShape => ({
-  path,
-  headers,
-  bodyBytes: 0,
-  chunked: false,
-});
 const post = (chunked: boolean): RequestShape => ({ path: '/64', headers: [], bodyBytes: 10 * 1024, chunked });
 
 /** 20 lines with Host, as a browser sends them, with a cookie of 1 KiB. */

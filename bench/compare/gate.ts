@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { evenkeel } from '../rig/evenkeel-peer.ts';
+import { ratiosOf } from '../rig/figures.ts';
 import { autocannon } from '../rig/load/autocannon.ts';
 import { findWrk } from '../rig/load/wrk.ts';
 import { describeMachine } from '../rig/machine.ts';
 import { startOrigins } from '../rig/origin.ts';
 import { median, quantile } from '../rig/statistics.ts';
 import { cases } from './cases.ts';
-import { ratiosOf } from './report.ts';
 import { alternate, type Sample } from './rounds.ts';
 
 const USAGE = `npm run bench:gate -- [REV] [--case NAME] [--rounds N] [--limit PERCENT]

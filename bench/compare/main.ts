@@ -9,6 +9,7 @@ import { describeMachine } from '../rig/machine.ts';
 import { startOrigins } from '../rig/origin.ts';
 import type { Peer } from '../rig/peer.ts';
 import { storeResults } from '../rig/results.ts';
+import { progress } from '../rig/words.ts';
 import { type Case, cases } from './cases.ts';
 import { makeCertificate } from './certificate.ts';
 import { chart } from './chart.ts';
@@ -165,10 +166,6 @@ function chosen(one: Case, options: CaseOptions, asked: readonly string[]): { pe
     else skipped.push(reason);
   }
   return { peers, skipped };
-}
-
-function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}\r`);
 }
 
 /** What ran goes into results/, under a name of its own where it was not everything. */

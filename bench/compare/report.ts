@@ -1,22 +1,13 @@
-import { median, quantile, ratios } from '../rig/statistics.ts';
+import { type CommonFigures, figuresOf, medianOf, ratiosOf } from '../rig/figures.ts';
+import { median } from '../rig/statistics.ts';
+import { fixed } from '../rig/words.ts';
 import type { Case } from './cases.ts';
 import type { Sample, Samples } from './rounds.ts';
 
-/** One row of the table: a peer in a case, medians over the rounds. */
-export interface Row {
-  readonly peer: string;
-  readonly rounds: number;
-  readonly cpuMicros: number;
-  /** To the baseline, round by round; median and quartiles. 1 for the baseline itself. */
-  readonly cpuRatio: number;
-  readonly cpuRatioQuartiles: readonly [number, number];
+/** One row of the table: a peer in a case. */
+export interface Row extends CommonFigures {
   readonly requestsPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
   readonly p99Ratio: number;
-  readonly errors: number;
-  readonly rssMib: number;
-  readonly idleKib: number;
 }
 
 export interface CaseReport {
@@ -38,29 +29,11 @@ export function reportCase(one: Case, samples: Samples, skipped: readonly string
 }
 
 function row(peer: string, own: readonly Sample[], baseline: readonly Sample[]): Row {
-  const all = (key: keyof Sample) => own.map((sample) => sample[key]);
-  const cpu = ratiosOf('cpuMicros', own, baseline);
   return {
-    peer,
-    rounds: own.length,
-    cpuMicros: median(all('cpuMicros')),
-    cpuRatio: median(cpu),
-    cpuRatioQuartiles: [quantile(cpu, 0.25), quantile(cpu, 0.75)],
-    requestsPerSecond: median(all('requestsPerSecond')),
-    p50Ms: median(all('p50Ms')),
-    p99Ms: median(all('p99Ms')),
-    p99Ratio: median(ratiosOf('p99Ms', own, baseline)),
-    errors: all('errors').reduce((sum, errors) => sum + errors, 0),
-    rssMib: median(all('rssMib')),
-    idleKib: median(all('idleKib')),
+    ...figuresOf(peer, own, baseline),
+    requestsPerSecond: medianOf(own, 'requestsPerSecond'),
+    p99Ratio: median(ratiosOf<Sample>('p99Ms', own, baseline)),
   };
-}
-
-export function ratiosOf(key: keyof Sample, own: readonly Sample[], baseline: readonly Sample[]): number[] {
-  return ratios(
-    own.map((sample) => sample[key]),
-    baseline.map((sample) => sample[key]),
-  );
 }
 
 /** The report of one case as text. */
@@ -96,5 +69,3 @@ function cells(one: Row): string[] {
 
 const line = (words: readonly string[]) =>
   `  ${words.map((word, i) => (i === 0 ? word.padEnd(14) : word.padStart(i === 1 ? 15 : 11))).join('')}`;
-
-const fixed = (value: number, digits: number) => (Number.isFinite(value) ? value.toFixed(digits) : '–');

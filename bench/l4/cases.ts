@@ -1,4 +1,4 @@
-import type { RequestShape } from '../rig/load/shape.ts';
+import { get, type RequestShape } from '../rig/load/shape.ts';
 
 /** What one case asks of every peer. The proxies know nothing of HTTP: it is what load and origins of TCP speak to each other. */
 export interface L4Case {
@@ -19,13 +19,6 @@ export interface L4Case {
   /** Rounds with `--quick`. */
   readonly quickRounds: number;
 }
-
-const get = (path: string, headers: RequestShape['headers'] = []): RequestShape => ({
-  path,
-  headers,
-  bodyBytes: 0,
-  chunked: false,
-});
 
 const base = {
   kind: 'closed',

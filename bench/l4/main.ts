@@ -7,6 +7,7 @@ import { describeMachine } from '../rig/machine.ts';
 import { type Origins, startOrigins } from '../rig/origin.ts';
 import type { Peer } from '../rig/peer.ts';
 import { storeResults } from '../rig/results.ts';
+import { progress } from '../rig/words.ts';
 import { cases, type L4Case } from './cases.ts';
 import { loadOf } from './load.ts';
 import { haproxyTcp } from './peers/haproxy.ts';
@@ -144,8 +145,4 @@ function peersOf({ protocol, kind }: L4Case): readonly Peer[] {
 function roundsOf({ kind, quickRounds }: L4Case): number {
   const usual = values.quick ? quickRounds : kind === 'idle' ? 1 : DEFAULT_ROUNDS;
   return Number(values.rounds ?? usual);
-}
-
-function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}\r`);
 }

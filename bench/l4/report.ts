@@ -1,23 +1,13 @@
 import { type BarGroup, barChart } from '../rig/bars.ts';
-import { median, quantile, ratios } from '../rig/statistics.ts';
+import { type CommonFigures, figuresOf, medianOf } from '../rig/figures.ts';
+import { fixed } from '../rig/words.ts';
 import type { L4Case } from './cases.ts';
 import type { L4Sample, L4Samples } from './rounds.ts';
 
-/** One row of the table: a peer in a case, medians over the rounds. */
-export interface L4Row {
-  readonly peer: string;
-  readonly rounds: number;
-  readonly cpuMicros: number;
-  /** To the baseline, round by round; median and quartiles. */
-  readonly cpuRatio: number;
-  readonly cpuRatioQuartiles: readonly [number, number];
+/** One row of the table: a peer in a case. */
+export interface L4Row extends CommonFigures {
   readonly perSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly errors: number;
   readonly loadBusy: number;
-  readonly rssMib: number;
-  readonly idleKib: number;
 }
 
 export interface L4Report {
@@ -49,24 +39,10 @@ export function reportL4(one: L4Case, samples: L4Samples, load: string, skipped:
 }
 
 function row(peer: string, own: readonly L4Sample[], baseline: readonly L4Sample[]): L4Row {
-  const all = (key: keyof L4Sample) => own.map((sample) => sample[key]);
-  const to = ratios(
-    all('cpuMicros'),
-    baseline.map(({ cpuMicros }) => cpuMicros),
-  );
   return {
-    peer,
-    rounds: own.length,
-    cpuMicros: median(all('cpuMicros')),
-    cpuRatio: median(to),
-    cpuRatioQuartiles: [quantile(to, 0.25), quantile(to, 0.75)],
-    perSecond: median(all('perSecond')),
-    p50Ms: median(all('p50Ms')),
-    p99Ms: median(all('p99Ms')),
-    errors: all('errors').reduce((sum, errors) => sum + errors, 0),
-    loadBusy: median(all('loadBusy')),
-    rssMib: median(all('rssMib')),
-    idleKib: median(all('idleKib')),
+    ...figuresOf(peer, own, baseline),
+    perSecond: medianOf(own, 'perSecond'),
+    loadBusy: medianOf(own, 'loadBusy'),
   };
 }
 
@@ -124,5 +100,3 @@ export function chartL4(reports: readonly L4Report[], notes: readonly string[]):
 
 const line = (words: readonly string[]) =>
   `  ${words.map((word, i) => (i === 0 ? word.padEnd(11) : word.padStart(i === 1 ? 18 : 14))).join('')}`;
-
-const fixed = (value: number, digits: number) => (Number.isFinite(value) ? value.toFixed(digits) : '–');

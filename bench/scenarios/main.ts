@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { describeMachine } from '../rig/machine.ts';
+import { progress } from '../rig/words.ts';
 import { playCell } from './cell.ts';
 import { chart } from './chart.ts';
 import { LossyNetwork } from './lossy-network.ts';
@@ -154,10 +155,6 @@ function line(window: string, subject: string, summary: Summary): string {
     ...(summary.isSound ? [] : [`not sound: sent ${ms(lateP99Ms)}/${ms(lateP999Ms)} ms late`]),
   ];
   return `  ${window.padEnd(10)} ${subject.padEnd(34)}${figures}   ${notes.join(', ')}`;
-}
-
-function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}\r`);
 }
 
 /** What ran goes into results/, under a name of its own where it was not everything. */

@@ -21,7 +21,6 @@ import { crossCheck } from './cross-check.ts';
 import { type RuntimeOptions, runtimeOptions } from './runtime-options.ts';
 import { withSecretFiles } from './secret-files.ts';
 import { withTlsFiles } from './tls-files.ts';
-import { unserved } from './unserved.ts';
 import { UserParts } from './user-parts.ts';
 
 type KindSchemas = Pick<Catalog<never, never>, 'schema'> & Partial<Pick<Catalog<never, never>, 'openSchema'>>;
@@ -181,9 +180,7 @@ function judge(
   const unset = new Set(variables.map(({ path }) => path));
   const isBadPart = new Set(partProblems.map(({ path }) => path));
   const judged = problems.filter(({ path }) => !isBadPart.has(path));
-  const found = [...partProblems, ...judged, ...crossCheck(data, tree), ...unserved(data, tree)].filter(
-    ({ path }) => !unset.has(path),
-  );
+  const found = [...partProblems, ...judged, ...crossCheck(data, tree)].filter(({ path }) => !unset.has(path));
   const all = [...variables, ...found];
   if (value === null || all.length > 0) throw new ConfigError(inFileOrder(all));
   const version = createHash('sha256').update(tree.text).digest('hex').slice(0, 12);

@@ -8,7 +8,8 @@ import { type Environment, substituteEnvironment } from '../config/environment.t
 import { loadSource, plainData } from '../config/load.ts';
 import { readSecret, secretFile } from '../config/secret-text.ts';
 import { documentFile, withDocumentFile } from './document-file.ts';
-import type { Terminal } from './terminal.ts';
+import { Exit } from './exit.ts';
+import type { ExitStatus, Terminal } from './terminal.ts';
 
 /** Restarting the workers of a large process takes a while; a reload waits for registries. */
 const TIMEOUT_MS = 120_000;
@@ -66,6 +67,14 @@ export async function askAdmin(
   } catch {
     throw new OperationError('unreachable', `${place} does not answer like an admin API (status ${response.status})`);
   }
+}
+
+/** Says why the process did not do it, problem by problem as `check` does; the status for it. */
+export function sayRefusal(terminal: Terminal, { status, body }: AdminAnswer): ExitStatus {
+  const problems: { text: string }[] = body.error?.problems ?? [];
+  const lines = problems.length > 0 ? problems.map(({ text }) => text) : [`evenkeel: ${body.error?.message}`];
+  terminal.error(`${lines.join('\n')}\n`);
+  return status === 422 ? Exit.CONFIG : Exit.FAILED;
 }
 
 async function findAdmin(flags: AdminFlags, terminal: Terminal): Promise<{ place: string; token: string }> {

@@ -208,7 +208,11 @@ describe('a proxy whose document lives in a config centre', () => {
     const listeners = [{ name: 'web', bind: '127.0.0.1:0', routes }];
     const registries = { written: { kind: 'static', services: {} } };
     const next = text(blue.address, { listeners, pools: elsewhere, registries });
-    let judged = await post('check', { document: next });
+    // A worker tells what it sampled once per tick.
+    let judged = await eventually(async () => {
+      const answered = await post('check', { document: next });
+      return answered.body.replay.sampled >= 3 && answered;
+    });
     expect(judged.body.problems).toEqual(['pool api would have no endpoints']);
     expect(judged.body.replay.failing).toMatchObject([
       { to: 'pool api has no endpoints', from: '/ → web', requests: 3 },
@@ -254,6 +258,7 @@ describe('a proxy whose document lives in a config centre', () => {
     await eventually(async () => (await proxy.api('/api/v1/config/status')).proxies[0].state === 'as it should');
     expect((await post('withdraw', {})).body.error).toMatchObject({ code: 'no-trial' });
     expect((await post('rollback', { version: 77 })).status).toBe(404);
+    await eventually(() => proxy.events('version-applied').length === 2);
     expect(proxy.events('version-applied').map(({ number }) => number)).toEqual([2, 3]);
   });
 

@@ -37,3 +37,8 @@ export interface LoadGenerator {
   readonly cannot: (shape: RequestShape) => string | null;
   readonly run: (options: LoadOptions) => Promise<LoadResult>;
 }
+
+/** A GET, by default without headers of its own. */
+export function get(path: string, headers: RequestShape['headers'] = []): RequestShape {
+  return { path, headers, bodyBytes: 0, chunked: false };
+}

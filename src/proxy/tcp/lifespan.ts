@@ -1,12 +1,10 @@
 import { jittered, type Random } from '../../base/random.ts';
-import { Down } from '../../endpoint/down.ts';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
 import type { Pool } from '../../pool/pool.ts';
+import { isGone } from '../gone-endpoint.ts';
 
 /** How far the age at which a connection is ended varies, so that those opened together do not end together. */
 const AGE_JITTER = 0.1;
-/** An endpoint that is down for one of these is not coming back for its connections; one that is drained is. */
-const GONE = Down.PROBE | Down.EJECTED | Down.REGISTRY | Down.ADMIN;
 
 /** Says when a relayed connection has lasted long enough: by its pool's `maxAge`, or because its endpoint is gone (`onRemoval`). */
 export class Lifespan {
@@ -32,9 +30,4 @@ export class Lifespan {
     else if (this.#goneSinceMs === 0) this.#goneSinceMs = nowMs;
     return this.#goneSinceMs > 0 && nowMs - this.#goneSinceMs >= onRemoval ? 'removed' : '';
   }
-}
-
-/** In panic health is not believed: new connections go to the endpoint, so old ones may stay. */
-function isGone(pool: Pool, endpoint: Endpoint): boolean {
-  return !pool.has(endpoint) || ((endpoint.down & GONE) !== 0 && !pool.panic);
 }

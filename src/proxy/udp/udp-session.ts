@@ -1,6 +1,5 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { WheelTimer } from '../../base/timer-wheel.ts';
-import { Down } from '../../endpoint/down.ts';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { Tried } from '../../endpoint/endpoint-set.ts';
 import { Outcome } from '../../endpoint/outcome.ts';
@@ -10,6 +9,7 @@ import { METHOD_LABELS } from '../../routing/route-cells.ts';
 import { sessionStatusOf } from '../../routing/session-status.ts';
 import { unmapped } from '../../wire/proxy-protocol.ts';
 import { hashOfClient } from '../client-hash.ts';
+import { isGone } from '../gone-endpoint.ts';
 import type { Reason } from '../listener-cells.ts';
 import { isLocalError } from '../local-error.ts';
 import type { SessionRecord } from '../session-record.ts';
@@ -20,8 +20,6 @@ const OTHER_METHOD = METHOD_LABELS.indexOf('other');
 const KEPT_MAX = 8;
 /** A client whose last datagram is older than this has got its answer or lost it. */
 const AWAITED_MS = 1000;
-/** An endpoint that is down for one of these is not coming back for its clients; one that its registry drains is. */
-const GONE = Down.PROBE | Down.EJECTED | Down.REGISTRY | Down.ADMIN;
 /** How long an endpoint that never answers may take to refuse (ICMP). */
 const REFUSAL_MS = 50;
 
@@ -100,18 +98,12 @@ export class UdpSession implements SessionRecord {
 
   /** Asked when a datagram has come: whether the endpoint is not for it, and its answers to those before have come or are given up. */
   isStranded(nowMs: number): boolean {
-    if (this.#endpoint === null || !this.#isGone(this.#endpoint)) {
+    if (this.#endpoint === null || !isGone(this.#settings.route.pool, this.#endpoint)) {
       this.#goneSinceMs = 0;
       return false;
     }
     if (this.#goneSinceMs === 0) this.#goneSinceMs = nowMs;
     return !this.isAwaiting || nowMs - Math.min(this.#askedMs, this.#goneSinceMs) >= AWAITED_MS;
-  }
-
-  /** In panic health is not believed. */
-  #isGone(endpoint: Endpoint): boolean {
-    const { pool } = this.#settings.route;
-    return !pool.has(endpoint) || ((endpoint.down & GONE) !== 0 && !pool.panic);
   }
 
   onClientBytes(bytes: Buffer, nowMs: number): void {

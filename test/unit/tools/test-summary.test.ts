@@ -20,6 +20,17 @@ describe('the summary of a test run', () => {
     expect(summary.failures).toEqual(['test/0.test.ts: is failed']);
   });
 
+  it('tells why a test failed, as far as a page holds', () => {
+    const lines = Array.from({ length: 40 }, (_, i) => `line ${i}`);
+    const failed = { fullName: 'is told', status: 'failed', failureMessages: [lines.join('\n')] };
+    const { failures } = summarize(
+      { success: false, testResults: [{ name: 'a.test.ts', status: 'failed', assertionResults: [failed] }] },
+      1,
+    );
+    expect(failures[0].split('\n').slice(0, 2)).toEqual(['a.test.ts: is told', '  line 0']);
+    expect(failures[0]).not.toMatch(/line 30/);
+  });
+
   it('says nothing of skips when there are none', () => {
     expect(summaryLine(summarize(report({ tests: ['passed'] }), 0))).toBe('1 passed, 0 failed');
   });
