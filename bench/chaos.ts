@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util';
-import { linesOf, lossesOf, runChaos, shortfallsOf, tableOf } from '../test/chaos/run-chaos.ts';
+import { growthOf, linesOf, lossesOf, runChaos, shortfallsOf, tableOf } from '../test/chaos/run-chaos.ts';
 
 // Nothing is lost when anything changes: `--seconds N` of reloads, worker restarts, upgrades, endpoint drains and rolling restarts under every kind of client,
-// then SIGTERM, `--kills N` workers killed and one stalled. Prints a table; exits 1 when a request or a connection was lost without a kill, or less was done
-// than was to be in twice the time.
+// then SIGTERM, `--kills N` workers killed and one stalled. Prints a table; exits 1 when a request or a connection was lost without a kill, less was done
+// than was to be in twice the time, or memory or descriptors grew.
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
@@ -26,6 +26,6 @@ const report = await runChaos({
   onPhase: (phase) => console.log(linesOf(phase).join('\n')),
 });
 console.log(tableOf(report).split('\n').slice(-2).join('\n'));
-const wrong = [...lossesOf(report), ...shortfallsOf(report)];
+const wrong = [...lossesOf(report), ...shortfallsOf(report), ...growthOf(report)];
 console.log(wrong.length === 0 ? 'nothing was lost' : wrong.join('\n'));
 process.exitCode = wrong.length === 0 && report.deaths === 0 ? 0 : 1;

@@ -77,6 +77,7 @@ class IdleSocket extends EventEmitter {
   readonly remoteAddress = '127.0.0.1';
   readonly connecting = false;
   readonly destroyed = false;
+  readonly readableLength = 0;
   readonly writableLength = 0;
   readonly writableNeedDrain = false;
   onRead: OnRead = () => {};

@@ -11,6 +11,7 @@ import { centreSource } from './centre-source.ts';
 import { ControlPlane } from './control-plane.ts';
 import { type LoadedDocument, loadDocument } from './document.ts';
 import { DocumentWatcher } from './document-watcher.ts';
+import { closeInheritedSockets } from './inherited-sockets.ts';
 import { type JudgedDocument, readToJudge } from './judged-document.ts';
 import { lastResort } from './last-resort.ts';
 import { PidFile } from './pid-file.ts';
@@ -58,6 +59,7 @@ export interface Following {
  */
 export async function runProxy(options: RunOptions): Promise<number> {
   const predecessor = Predecessor.find(process, () => endOrphan());
+  if (predecessor !== null) closeInheritedSockets();
   let source: DocumentSource;
   let document: LoadedDocument;
   try {

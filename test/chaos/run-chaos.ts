@@ -62,6 +62,11 @@ export interface ChaosReport {
 }
 
 const SAMPLE_EVERY_MS = 5000;
+/** What the mean may gain from the first third of the changes to the last: noise, and what is warmed up. */
+const MEMORY_GROWTH_MIB = 64;
+const DESCRIPTOR_GROWTH = 64;
+/** Samples that are told. */
+const TOLD = 24;
 
 /** Runs a proxy with clients that count everything while everything around them changes. Bounded in time; leaves nothing running. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -216,12 +221,31 @@ export function shortfallsOf({ phases }: ChaosReport): string[] {
   );
 }
 
+/** What memory and descriptors, which go up and down with every generation of processes, have gained from the first third of the changes to the last. */
+export function growthOf({ memory, descriptors }: ChaosReport): string[] {
+  return [...gained('MiB', memory, MEMORY_GROWTH_MIB), ...gained('descriptors', descriptors, DESCRIPTOR_GROWTH)];
+}
+
+function gained(what: string, samples: readonly number[], most: number): string[] {
+  const third = Math.floor(samples.length / 3);
+  if (third < 4) return [];
+  const mean = (part: readonly number[]) => part.reduce((sum, one) => sum + one, 0) / part.length;
+  const [first, last] = [mean(samples.slice(0, third)), mean(samples.slice(-third))];
+  return last - first > most ? [`${what} grew from ${first.toFixed(0)} to ${last.toFixed(0)}`] : [];
+}
+
 /** The table for people. */
 export function tableOf({ phases, memory, descriptors, deaths }: ChaosReport): string {
   const lines = phases.flatMap(linesOf);
-  lines.push(`memory ${memory.map((one) => one.toFixed(0)).join(' → ')} MiB; descriptors ${descriptors.join(' → ')}`);
+  lines.push(`memory ${course(memory)} MiB; descriptors ${course(descriptors)}`);
   lines.push(`workers that died of themselves: ${deaths}`);
   return lines.join('\n');
+}
+
+function course(samples: readonly number[]): string {
+  const step = Math.ceil(samples.length / TOLD);
+  const told = samples.filter((_, i) => i % step === 0 || i === samples.length - 1);
+  return told.map((one) => one.toFixed(0)).join(' → ');
 }
 
 /** One phase of the table. */

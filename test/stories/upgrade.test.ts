@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -69,6 +69,36 @@ describe('an upgrade puts another process in place', { timeout: 60_000 }, () => 
     expect(kept.lost).toEqual([]);
     expect(kept.refused).toBe(0);
     expect(proxy.events('worker-died')).toEqual([]);
+  });
+
+  it('and nothing of the old one stays open in the new one: a listener that goes is gone, and descriptors do not pile up', async () => {
+    const sockets = async () => {
+      const links = await Promise.all(
+        (await readdir(`/proc/${proxy.pid}/fd`)).map((fd) => readlink(`/proc/${proxy.pid}/fd/${fd}`).catch(() => '')),
+      );
+      return links.filter((link) => link.startsWith('socket:')).length;
+    };
+    const port = await freePort();
+    const passing = { name: 'passing', bind: `127.0.0.1:${port}`, pool: 'web' };
+    const { listeners, ...rest } = document(2);
+    await proxy.write({ ...rest, listeners: [...listeners, passing] });
+    expect(await proxy.reload()).toBe('reloaded');
+    await proxy.upgrade();
+    const before = await sockets();
+    await proxy.upgrade();
+    await proxy.upgrade();
+    await eventually(async () => (await sockets()) <= before, { timeoutMs: 3000 });
+    expect((await ask(port, 'GET', '/')).text).toBe('origin');
+    await proxy.write(document(2));
+    expect(await proxy.reload()).toBe('reloaded');
+    await eventually(
+      () =>
+        ask(port, 'GET', '/').then(
+          () => false,
+          (error: Error) => /ECONNREFUSED/.test(String(error)),
+        ),
+      { timeoutMs: 3000 },
+    );
   });
 
   it('by SIGUSR2; states an operator set and what is known of endpoints go with it, and the pid file names it', async () => {
