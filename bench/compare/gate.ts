@@ -8,7 +8,7 @@ import { evenkeel } from '../rig/evenkeel-peer.ts';
 import { ratiosOf } from '../rig/figures.ts';
 import { autocannon } from '../rig/load/autocannon.ts';
 import { findWrk } from '../rig/load/wrk.ts';
-import { describeMachine } from '../rig/machine.ts';
+import { describeMachine, goFirst } from '../rig/machine.ts';
 import { startOrigins } from '../rig/origin.ts';
 import { median, quantile } from '../rig/statistics.ts';
 import { cases } from './cases.ts';
@@ -46,6 +46,7 @@ if (positionals.length > 1) {
 }
 
 async function gate(revision: string): Promise<void> {
+  goFirst();
   const commit = git('rev-parse', '--verify', `${revision}^{commit}`);
   const directory = await mkdtemp(join(tmpdir(), 'evenkeel-gate-'));
   const old = join(directory, 'revision');

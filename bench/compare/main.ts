@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { evenkeel } from '../rig/evenkeel-peer.ts';
 import { autocannon } from '../rig/load/autocannon.ts';
 import { findWrk } from '../rig/load/wrk.ts';
-import { describeMachine } from '../rig/machine.ts';
+import { describeMachine, goFirst } from '../rig/machine.ts';
 import { startOrigins } from '../rig/origin.ts';
 import type { Peer } from '../rig/peer.ts';
 import { storeResults } from '../rig/results.ts';
@@ -72,6 +72,7 @@ else await main();
 async function main(): Promise<void> {
   const chosen = chooseCases();
   const directory = await mkdtemp(join(tmpdir(), 'evenkeel-compare-'));
+  goFirst();
   const before = describeMachine();
   const reports: CaseReport[] = [];
   try {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { evenkeel } from '../rig/evenkeel-peer.ts';
-import { describeMachine } from '../rig/machine.ts';
+import { describeMachine, goFirst } from '../rig/machine.ts';
 import { type Origins, startOrigins } from '../rig/origin.ts';
 import type { Peer } from '../rig/peer.ts';
 import { storeResults } from '../rig/results.ts';
@@ -52,6 +52,7 @@ else await main();
 async function main(): Promise<void> {
   const chosen = chooseCases();
   const directory = await mkdtemp(join(tmpdir(), 'evenkeel-l4-'));
+  goFirst();
   const before = describeMachine();
   const reports: L4Report[] = [];
   const versions: Record<string, string> = {};

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { describeMachine } from '../rig/machine.ts';
+import { describeMachine, goFirst } from '../rig/machine.ts';
 import { progress } from '../rig/words.ts';
 import { playCell } from './cell.ts';
 import { chart } from './chart.ts';
@@ -57,6 +57,7 @@ function usage(): string {
 
 async function main(): Promise<void> {
   const chosen = choose();
+  goFirst();
   const before = describeMachine();
   const folder = await mkdtemp(join(tmpdir(), 'evenkeel-scenarios-'));
   const startedMs = performance.now();
