@@ -229,7 +229,6 @@ export class DataPlane {
     // Behind the reads of this turn: after a stall of ours the answers lie in the sockets, and no timeout may be quicker than they are.
     setImmediate(this.#turnWheel);
     const nowMs = this.#options.clock.now();
-    if (now - this.#nextTickMs > LAG_MS) for (const pool of this.#pools.values()) pool.hold(nowMs);
     for (const pool of this.#pools.values()) pool.tick(nowMs);
     for (const pool of this.#leavingPools) {
       pool.tick(nowMs);
@@ -242,7 +241,10 @@ export class DataPlane {
 
   /** After a stall the wheel catches up, so that no timeout gets longer than the stall itself. */
   readonly #turnWheel = (): void => {
-    for (const now = performance.now(); this.#nextTickMs <= now; this.#nextTickMs += TICK_MS) this.#wheel.tick();
+    const now = performance.now();
+    // Here, where timeouts come due: the stall may have been behind the tick.
+    if (now - this.#nextTickMs > LAG_MS) for (const pool of this.#pools.values()) pool.hold(this.#options.clock.now());
+    for (; this.#nextTickMs <= now; this.#nextTickMs += TICK_MS) this.#wheel.tick();
   };
 
   #tickDrain(nowMs: number): void {
