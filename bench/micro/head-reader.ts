@@ -1,6 +1,8 @@
 /** Prints what reading one head costs, in ns, for heads as clients and endpoints send them. `node bench/micro/head-reader.ts [ms per case]`. */
 import { ChunkedReader, ChunkedStatus } from '../../src/wire/http1/chunked-reader.ts';
-import { HeadStatus, RequestHead, ResponseHead } from '../../src/wire/http1/head-reader.ts';
+import { HeadStatus } from '../../src/wire/http1/head-status.ts';
+import { RequestHead } from '../../src/wire/http1/request-head.ts';
+import { ResponseHead } from '../../src/wire/http1/response-head.ts';
 
 const MEASURE_MS = Number(process.argv[2] ?? 1000);
 /** Heads between two looks at the clock: some milliseconds, so that the best batch is one that nothing else on the machine disturbed. */

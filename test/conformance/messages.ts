@@ -1,13 +1,9 @@
 import { type ChunkedLimits, ChunkedReader, ChunkedStatus } from '../../src/wire/http1/chunked-reader.ts';
 import { Field } from '../../src/wire/http1/field.ts';
 import { OFFSETS_PER_LINE } from '../../src/wire/http1/field-section.ts';
-import {
-  type HeadLimits,
-  HeadStatus,
-  RequestHead,
-  ResponseHead,
-  TargetForm,
-} from '../../src/wire/http1/head-reader.ts';
+import { type HeadLimits, HeadStatus } from '../../src/wire/http1/head-status.ts';
+import { RequestHead, TargetForm } from '../../src/wire/http1/request-head.ts';
+import { ResponseHead } from '../../src/wire/http1/response-head.ts';
 
 /** What the corpora are read with unless a case says otherwise. */
 export const LIMITS: HeadLimits = { headBytes: 4096, headers: 20, target: 1024 };

@@ -1,4 +1,4 @@
-import type { HeadLimits } from '../../src/wire/http1/head-reader.ts';
+import type { HeadLimits } from '../../src/wire/http1/head-status.ts';
 import type { Refusal, ResponseView, Unfinished } from './messages.ts';
 
 /** One response head: its bytes as latin1 text, the rule it stands for, and what the reader must make of it. */

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ChunkedReader } from '../../src/wire/http1/chunked-reader.ts';
-import { RequestHead, ResponseHead } from '../../src/wire/http1/head-reader.ts';
+import { RequestHead } from '../../src/wire/http1/request-head.ts';
+import { ResponseHead } from '../../src/wire/http1/response-head.ts';
 import { BODIES } from './chunked-bodies.ts';
 import { CHUNKED_LIMITS, LIMITS, viewBody, viewRequest, viewResponse } from './messages.ts';
 import { REQUESTS } from './requests.ts';

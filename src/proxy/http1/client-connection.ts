@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net';
 import { WheelTimer } from '../../base/timer-wheel.ts';
 import { ChunkedReader, ChunkedStatus } from '../../wire/http1/chunked-reader.ts';
-import { HeadStatus, type RequestHead, type ResponseHead } from '../../wire/http1/head-reader.ts';
+import { HeadStatus } from '../../wire/http1/head-status.ts';
 import { Method } from '../../wire/http1/method.ts';
+import type { RequestHead } from '../../wire/http1/request-head.ts';
+import type { ResponseHead } from '../../wire/http1/response-head.ts';
 import type { ProxyHeader } from '../../wire/proxy-protocol.ts';
 import type { Reason } from '../listener-cells.ts';
 import { clientAddressOf, prefaceFor } from '../proxied.ts';

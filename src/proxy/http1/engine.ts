@@ -6,7 +6,7 @@ import type { Middleware } from '../../middleware/exchange.ts';
 import type { Pool } from '../../pool/pool.ts';
 import type { RouteCells } from '../../routing/route-cells.ts';
 import type { RouteTable } from '../../routing/route-table.ts';
-import type { HeadLimits } from '../../wire/http1/head-reader.ts';
+import type { HeadLimits } from '../../wire/http1/head-status.ts';
 import type { ProxyHeader } from '../../wire/proxy-protocol.ts';
 import type { AccessSink } from '../access-sink.ts';
 import { ByteWriter } from '../byte-writer.ts';

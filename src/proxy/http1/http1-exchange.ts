@@ -1,8 +1,8 @@
 import type { HedgeOutcome } from '../../endpoint/pool-words.ts';
 import { type Exchange, Verdict } from '../../middleware/exchange.ts';
 import type { Pool } from '../../pool/pool.ts';
-import { RequestHead } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
+import { RequestHead } from '../../wire/http1/request-head.ts';
 import type { AccessRecord } from '../access-sink.ts';
 import { REASONS, type Reason } from '../listener-cells.ts';
 import type { ClientConnection } from './client-connection.ts';

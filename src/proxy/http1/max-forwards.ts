@@ -1,6 +1,6 @@
 import { isDigit } from '../../wire/http1/byte-class.ts';
 import { Field } from '../../wire/http1/field.ts';
-import type { RequestHead } from '../../wire/http1/head-reader.ts';
+import type { RequestHead } from '../../wire/http1/request-head.ts';
 
 /** What `maxForwards` says besides a number: there is no such line, or it is not one decimal number. */
 export const MaxForwards = { NONE: -1, INVALID: -2 } as const;

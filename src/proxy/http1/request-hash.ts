@@ -2,7 +2,7 @@ import { HASH_START, hashByte, hashBytes, hashText, keyOfHash } from '../../base
 import { type HashKey, HashPart } from '../../scheduling/hash-key.ts';
 import { equalsToken, HEX, isSpace } from '../../wire/http1/byte-class.ts';
 import { Field } from '../../wire/http1/field.ts';
-import type { RequestHead } from '../../wire/http1/head-reader.ts';
+import type { RequestHead } from '../../wire/http1/request-head.ts';
 import type { HeaderEdits } from './header-edits.ts';
 
 const NO_KEY = 0;

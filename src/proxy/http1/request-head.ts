@@ -1,6 +1,6 @@
 import { Field } from '../../wire/http1/field.ts';
-import { type RequestHead, TargetForm } from '../../wire/http1/head-reader.ts';
 import { Method } from '../../wire/http1/method.ts';
+import { type RequestHead, TargetForm } from '../../wire/http1/request-head.ts';
 import type { ByteWriter } from '../byte-writer.ts';
 import { copyKind, copyLines } from './copy-lines.ts';
 import type { HeaderEdits } from './header-edits.ts';

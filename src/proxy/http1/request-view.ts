@@ -1,5 +1,5 @@
 import { Field } from '../../wire/http1/field.ts';
-import type { RequestHead } from '../../wire/http1/head-reader.ts';
+import type { RequestHead } from '../../wire/http1/request-head.ts';
 import { forwardedHops, hopAddress } from './forwarded-hops.ts';
 
 export const NO_BYTES: Buffer = Buffer.alloc(0);

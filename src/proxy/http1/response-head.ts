@@ -1,5 +1,5 @@
 import { Field } from '../../wire/http1/field.ts';
-import type { ResponseHead } from '../../wire/http1/head-reader.ts';
+import type { ResponseHead } from '../../wire/http1/response-head.ts';
 import type { ByteWriter } from '../byte-writer.ts';
 import { copyKind, copyLines } from './copy-lines.ts';
 import type { HeaderEdits } from './header-edits.ts';

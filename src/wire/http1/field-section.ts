@@ -1,19 +1,7 @@
 import { Byte, bytesOf, equalsToken, isDigit, isSpace, TEXT, TOKEN } from './byte-class.ts';
 import { Field, fieldOf, LAST_INSPECTED } from './field.ts';
-import type { HeadLimits } from './head-reader.ts';
+import { type HeadLimits, type HeadReason, Phase } from './head-status.ts';
 import { skipText, wordsOf } from './text-scan.ts';
-
-/** How far a head is read. From FRESH to LINES while bytes are missing; COMPLETE and FAILED are the two ends. */
-export const Phase = { FRESH: 0, START_LINE: 1, LINES: 2, COMPLETE: 3, FAILED: 4 } as const;
-export type Phase = (typeof Phase)[keyof typeof Phase];
-
-/** What evenkeel answers with when a head is refused; a subset of the listeners' reasons. */
-export type HeadReason =
-  | 'bad-request'
-  | 'head-too-large'
-  | 'uri-too-long'
-  | 'not-implemented'
-  | 'version-not-supported';
 
 /** Integers per header line in `offsets`: nameStart (= start of the line), nameEnd, valueStart, valueEnd, lineEnd (after CRLF). */
 export const OFFSETS_PER_LINE = 5;

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { HeaderEdits } from '../../../../src/proxy/http1/header-edits.ts';
 import { hashOfRequest } from '../../../../src/proxy/http1/request-hash.ts';
 import { type HashKey, parseHashKey } from '../../../../src/scheduling/hash-key.ts';
-import { HeadStatus, RequestHead } from '../../../../src/wire/http1/head-reader.ts';
+import { HeadStatus } from '../../../../src/wire/http1/head-status.ts';
+import { RequestHead } from '../../../../src/wire/http1/request-head.ts';
 
 interface Asked {
   readonly target?: string;

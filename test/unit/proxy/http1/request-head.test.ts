@@ -3,7 +3,8 @@ import { ByteWriter } from '../../../../src/proxy/byte-writer.ts';
 import { HeaderEdits } from '../../../../src/proxy/http1/header-edits.ts';
 import { type ForwardOptions, writeRequestHead } from '../../../../src/proxy/http1/request-head.ts';
 import { RequestView } from '../../../../src/proxy/http1/request-view.ts';
-import { HeadStatus, RequestHead } from '../../../../src/wire/http1/head-reader.ts';
+import { HeadStatus } from '../../../../src/wire/http1/head-status.ts';
+import { RequestHead } from '../../../../src/wire/http1/request-head.ts';
 
 const LIMITS = { headBytes: 16_384, headers: 100, target: 8192 };
 const OPTIONS: ForwardOptions = {

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { ByteWriter } from '../../../../src/proxy/byte-writer.ts';
 import { HeaderEdits } from '../../../../src/proxy/http1/header-edits.ts';
 import { BodyFraming, Persistence, writeResponseHead } from '../../../../src/proxy/http1/response-head.ts';
-import { HeadStatus, ResponseHead } from '../../../../src/wire/http1/head-reader.ts';
+import { HeadStatus } from '../../../../src/wire/http1/head-status.ts';
+import { ResponseHead } from '../../../../src/wire/http1/response-head.ts';
 
 function written(
   lines: readonly string[],

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Field } from '../../../../src/wire/http1/field.ts';
-import { HeadStatus, RequestHead, ResponseHead } from '../../../../src/wire/http1/head-reader.ts';
+import { HeadStatus } from '../../../../src/wire/http1/head-status.ts';
+import { RequestHead } from '../../../../src/wire/http1/request-head.ts';
+import { ResponseHead } from '../../../../src/wire/http1/response-head.ts';
 
 const LIMITS = { headBytes: 64 * 1024, headers: 100, target: 8192 };
 
