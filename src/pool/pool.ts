@@ -1,4 +1,3 @@
-import { Ring } from '../base/ring.ts';
 import { applyDelta, type EndpointDelta } from '../endpoint/delta.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import { type EndpointSet, Tried } from '../endpoint/endpoint-set.ts';
@@ -22,22 +21,12 @@ import { Affinity } from './affinity.ts';
 import { type Decision, decisionOf } from './explanation.ts';
 import { Hedging } from './hedging.ts';
 import type { PoolOptions } from './options.ts';
+import { type PendingPlace, PendingQueue, type PoolWaiter } from './pending-queue.ts';
 import { retryDelayMs, retryMask } from './retry.ts';
 
 /** Why `acquire` returned null. */
 export const Refusal = { EMPTY: 0, FULL: 1 } as const;
 export type Refusal = (typeof Refusal)[keyof typeof Refusal];
-
-/** Someone who waits for an endpoint with room. Called in turn, from a release or a wheel tick. */
-export interface PoolWaiter {
-  /** Tries `acquire` again; returns false when there is still no room, and keeps its place. */
-  onTurn(): boolean;
-}
-
-/** A place in the queue of a pool; the waiter leaves it by setting `waiter` to null. */
-export interface PendingPlace {
-  waiter: PoolWaiter | null;
-}
 
 /** What a pool is made with, besides its options. */
 export interface PoolContext extends SchedulerContext {
@@ -58,8 +47,6 @@ export interface PoolContext extends SchedulerContext {
 
 /** Endpoints that are looked at for room before a linear search. */
 const FULL_PICKS = 4;
-/** Retries in the queue that are looked at in one go. */
-const RETRIES_AT_ONCE = 16;
 /** How often effective weights follow a slow start. */
 const SLOW_START_STEP_MS = 1000;
 
@@ -87,11 +74,7 @@ export class Pool {
   hedging: Hedging | null = null;
   readonly #context: PoolContext;
   readonly #members = new Map<number, Endpoint>();
-  readonly #waiting = new Ring<PendingPlace>();
-  /** Those in the queue who failed somewhere: each may wait for another endpoint, so none may hold up who is behind it. */
-  readonly #waitingAgain = new Ring<PendingPlace>();
-  /** `serveQueue` is under way. */
-  #isServing = false;
+  readonly #queue: PendingQueue;
   /** Endpoints passed over by the search for one with room. */
   readonly #passed = new Tried();
   readonly #trials = new Trials();
@@ -113,6 +96,7 @@ export class Pool {
     this.options = options;
     this.#context = context;
     this.#counterBase = context.row * POOL_COUNTERS;
+    this.#queue = new PendingQueue(words, context.row);
     this.#generation = words.generation;
     this.#scheduler = schedulers.create(options.scheduler, context);
     this.#ejection = this.#makeEjection();
@@ -315,19 +299,12 @@ export class Pool {
 
   /** A place in the queue, or null when the queue is full. `again`: it failed somewhere, and waits for an endpoint that it has not tried. */
   enqueue(waiter: PoolWaiter, again = false): PendingPlace | null {
-    const limit = this.options.limits.pending;
-    if (limit !== null && this.words.counter(PoolCounter.PENDING) >= limit) return null;
-    const place: PendingPlace = { waiter };
-    (again ? this.#waitingAgain : this.#waiting).push(place);
-    this.words.counters[this.#counterBase + PoolCounter.PENDING]++;
-    return place;
+    return this.#queue.enter(waiter, again, this.options.limits.pending);
   }
 
   /** Gives up a place: the client left or its time is over. */
   leaveQueue(place: PendingPlace): void {
-    if (place.waiter === null) return;
-    place.waiter = null;
-    this.words.counters[this.#counterBase + PoolCounter.PENDING]--;
+    this.#queue.leave(place);
   }
 
   /** Called at every wheel tick: whoever waits for a limit looks again, slow starts go on, endpoints that left are given back. */
@@ -347,35 +324,12 @@ export class Pool {
 
   /** Whether anybody waits in this thread. */
   get isQueued(): boolean {
-    return this.#waiting.length + this.#waitingAgain.length > 0;
+    return this.#queue.length > 0;
   }
 
-  /** Lets those who wait try again, in their order, before anybody who comes now. Nothing, while it is at it: a turn may end an attempt. */
+  /** Lets those who wait try again, in their order, before anybody who comes now. */
   serveQueue(): void {
-    if (this.#isServing) return;
-    this.#isServing = true;
-    try {
-      this.#serve();
-    } finally {
-      this.#isServing = false;
-    }
-  }
-
-  #serve(): void {
-    for (let left = Math.min(this.#waitingAgain.length, RETRIES_AT_ONCE); left > 0; left--) {
-      const place = this.#waitingAgain.shift() as PendingPlace;
-      if (place.waiter === null) continue;
-      if (place.waiter.onTurn()) this.leaveQueue(place);
-      else this.#waitingAgain.push(place);
-    }
-    for (;;) {
-      const place = this.#waiting.peek();
-      if (place === undefined) return;
-      const waiter = place.waiter;
-      if (waiter !== null && !waiter.onTurn()) return;
-      this.#waiting.shift();
-      this.leaveQueue(place);
-    }
+    this.#queue.serve();
   }
 
   /** The full ones are passed over as tried ones are, so that the scheduler's own next one comes. */

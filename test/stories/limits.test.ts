@@ -62,7 +62,7 @@ describe('limits hold, and say so', () => {
     const before = origin.requests.length;
     const clients = await askAll('narrow', 7);
     await eventually(() => clients.filter(({ receivedBytes }) => receivedBytes > 0).length === 2);
-    expect(origin.requests.length - before).toBe(2);
+    await eventually(() => origin.requests.length - before === 2);
     release();
     const responses = await Promise.all(clients.map((client) => client.response()));
     const refused = responses.filter(({ status }) => status === 503);
@@ -73,7 +73,8 @@ describe('limits hold, and say so', () => {
     }
     expect(responses.filter(({ status }) => status === 200).length).toBe(5);
     for (const client of clients) client.socket.destroy();
-    expect((await proxy.endpoint('narrow', origin.address)).active).toBe(0);
+    await eventually(async () => (await proxy.endpoint('narrow', origin.address)).active === 0);
+    expect(origin.requests.length - before).toBe(5);
   });
 
   it('pendingTimeout: 503 with retry-after, and the place in the queue is free again', async () => {

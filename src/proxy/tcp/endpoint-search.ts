@@ -1,7 +1,8 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Endpoint } from '../../endpoint/endpoint.ts';
 import { Tried } from '../../endpoint/endpoint-set.ts';
-import { type PendingPlace, type Pool, type PoolWaiter, Refusal } from '../../pool/pool.ts';
+import type { PendingPlace, PoolWaiter } from '../../pool/pending-queue.ts';
+import { type Pool, Refusal } from '../../pool/pool.ts';
 import { retryReason } from '../../pool/retry.ts';
 
 /** Who looks for an endpoint. Each `start` and each `again` is answered once, at once or after `onQueued`, unless `leave` is called. */
