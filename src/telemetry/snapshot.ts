@@ -1,12 +1,10 @@
 import { BUCKETS, bucketQuantile, FINE_BUCKETS, fineQuantile } from '../base/histogram.ts';
-import { Down, downWords } from '../endpoint/down.ts';
-import { isFailure, OUTCOME_WORDS, type Outcome } from '../endpoint/outcome.ts';
 import { HEDGE_OUTCOMES, PoolCounter, RETRY_REASONS } from '../endpoint/pool-words.ts';
 import type { EjectionState } from '../pool/ejection-state.ts';
 import { REASONS } from '../proxy/listener-cells.ts';
 import { METHOD_LABELS, type RouteCells, STATUS_LABELS } from '../routing/route-cells.ts';
+import { type EndpointState, endpointState } from './endpoint-state.ts';
 import type {
-  AdminState,
   LiveEndpoint,
   LiveListener,
   LivePool,
@@ -25,34 +23,16 @@ export interface Quantiles {
 }
 
 /** One endpoint in `/api/v1/pools`. Times are ms. */
-export interface EndpointSnapshot extends Quantiles {
-  /** `address:port`, as in the document; `address` is the same. */
-  readonly id: string;
+export interface EndpointSnapshot extends EndpointState, Quantiles {
+  /** The same as `id`. */
   readonly address: string;
-  /** The weight in force; `effectiveWeight` is lower during slow start. */
-  readonly weight: number;
+  /** `weight`, lower during slow start. */
   readonly effectiveWeight: number;
-  readonly zone: string;
-  readonly backup: boolean;
   readonly version: string;
   readonly tags: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
-  readonly source: string;
-  /** Nothing speaks against it. */
-  readonly available: boolean;
-  readonly down: readonly string[];
-  readonly downReason: string | null;
-  readonly state: AdminState;
-  readonly active: number;
-  /** The scheduler's estimate of the time to the response head; null before the first answer. */
-  readonly latencyMs: number | null;
-  readonly requests: number;
-  readonly failures: number;
-  readonly outcomes: Readonly<Record<string, number>>;
   readonly failuresInRow: number;
   readonly ejections: number;
-  /** How much longer it stays ejected; null when it is not. */
-  readonly ejectedForMs: number | null;
   readonly recent: Recent;
 }
 
@@ -77,33 +57,21 @@ export interface PoolSummary extends Quantiles {
 /** An endpoint as JSON. `nowMs` is the clock's. */
 export function endpointSnapshot(live: LiveEndpoint, recent: RecentTraffic, nowMs: number): EndpointSnapshot {
   const { endpoint } = live;
-  const { spec, down } = endpoint;
-  const outcomes = OUTCOME_WORDS.map((_, outcome) => endpoint.outcomes(outcome as Outcome));
+  const { version, tags, metadata } = endpoint.spec;
+  const state = endpointState(live, nowMs);
   const buckets = Array.from({ length: BUCKETS }, (_, bucket) => endpoint.latencyBucket(bucket));
   return {
-    id: endpoint.id,
+    ...state,
     address: endpoint.id,
-    weight: endpoint.weight,
     effectiveWeight: round(endpoint.effectiveWeight),
-    zone: spec.zone,
-    backup: spec.backup,
-    version: spec.version,
-    tags: spec.tags,
-    metadata: spec.metadata,
-    source: live.source,
-    available: down === 0,
-    down: downWords(down),
-    downReason: live.downReason,
-    state: live.adminState,
-    active: endpoint.active,
-    latencyMs: roundOrNull(endpoint.latencyMs),
-    requests: sum(outcomes),
-    failures: sum(outcomes.filter((_, outcome) => isFailure(outcome as Outcome))),
-    outcomes: Object.fromEntries(OUTCOME_WORDS.map((word, outcome) => [word, outcomes[outcome]])),
+    version,
+    tags,
+    metadata,
+    latencyMs: state.latencyMs === null ? null : round(state.latencyMs),
     ...quantiles((quantile) => bucketQuantile(buckets, quantile)),
     failuresInRow: endpoint.failuresInRow,
     ejections: endpoint.ejections,
-    ejectedForMs: (down & Down.EJECTED) === 0 ? null : Math.max(0, Math.round(endpoint.ejectedUntilMs - nowMs)),
+    ejectedForMs: state.ejectedForMs === null ? null : Math.round(state.ejectedForMs),
     recent: roundRecent(recent.endpoint(endpoint)),
   };
 }
