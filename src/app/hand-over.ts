@@ -14,7 +14,17 @@ type Handed = { readonly listener: string; readonly bind: string; readonly serve
  * and is closed when its queue is quiet.
  */
 export function handOver(plane: DataPlane, port: MessagePort): void {
-  for (const { listener, bind, server } of plane.streams.letGo()) {
+  give(plane, port, plane.streams.letGo());
+  plane.drain(PATIENCE_MS);
+}
+
+/** The side of a thread that goes on: where it has several listening servers of an address, from threads that left, it gives one to a thread that is new. */
+export function share(plane: DataPlane, port: MessagePort): void {
+  give(plane, port, plane.streams.letGoSpare());
+}
+
+function give(plane: DataPlane, port: MessagePort, servers: ReturnType<DataPlane['streams']['letGo']>): void {
+  for (const { listener, bind, server } of servers) {
     try {
       port.postMessage({ listener, bind, server } satisfies Handed, [server as never]);
     } catch {
@@ -22,7 +32,6 @@ export function handOver(plane: DataPlane, port: MessagePort): void {
     }
   }
   port.postMessage('all' satisfies Handed);
-  plane.drain(PATIENCE_MS);
 }
 
 /** Gives every listening server to main, which answers for the connections that wait in it. One that cannot be moved stays. */
@@ -37,8 +46,16 @@ export function lend(plane: DataPlane, main: MessagePort): void {
   main.postMessage({ kind: 'lent-all' } satisfies FromWorker);
 }
 
-/** The new thread's side: `done` is called once, when everything has come or the other thread has ended. */
-export function takeOver(plane: DataPlane, port: MessagePort, done: () => void): void {
+/** The new thread's side: `done` is called once, when everything has come from every port or the thread behind it has ended. */
+export function takeOver(plane: DataPlane, ports: readonly MessagePort[], done: () => void): void {
+  let owing = ports.length;
+  const onEnd = () => {
+    if (--owing === 0) done();
+  };
+  for (const port of ports) takeFrom(plane, port, onEnd);
+}
+
+function takeFrom(plane: DataPlane, port: MessagePort, done: () => void): void {
   let isDone = false;
   const end = () => {
     if (isDone) return;

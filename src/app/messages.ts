@@ -77,8 +77,10 @@ export type ToWorker =
   | { readonly kind: 'logged'; readonly listener: string; readonly length: number }
   /** Give every listening socket to the thread at the other end of the port, then drain. */
   | { readonly kind: 'hand-over'; readonly port: MessagePort }
-  /** Take the listening sockets that come over the port. */
-  | { readonly kind: 'take-over'; readonly port: MessagePort }
+  /** Where there are several listening sockets of an address here, give one of them to the thread at the other end of the port. */
+  | { readonly kind: 'share'; readonly port: MessagePort }
+  /** Take the listening sockets that come over the ports; at least one. */
+  | { readonly kind: 'take-over'; readonly ports: readonly MessagePort[] }
   /** Lend main every listening server: the thread goes on with what it has accepted. */
   | { readonly kind: 'lend' }
   /** Go on with a listening server of another thread or process. */

@@ -217,6 +217,14 @@ export class StreamListeners {
     );
   }
 
+  /** Lets go of one server of every address that has several here. */
+  letGoSpare(): (Place & { readonly server: Server })[] {
+    return this.places.flatMap((place) => {
+      const server = this.#served.get(place.listener)!.listener.letGoSpare(place.bind);
+      return server === null ? [] : [{ ...place, server }];
+    });
+  }
+
   /** Goes on with another thread's listening server. */
   adopt(listener: string, bind: string, server: Server): void {
     const served = this.#served.get(listener);

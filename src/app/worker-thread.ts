@@ -85,6 +85,7 @@ export class WorkerThread implements Watched {
 function transferredIn(message: ToWorker): unknown[] {
   if ('socket' in message) return [message.socket];
   if ('server' in message) return [message.server];
+  if ('ports' in message) return [...message.ports];
   return 'port' in message ? [message.port] : [];
 }
 

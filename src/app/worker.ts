@@ -4,7 +4,7 @@ import { parentPort } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
 import { systemRandom } from '../base/random.ts';
 import { DataPlane } from './data-plane.ts';
-import { handOver, lend, takeOver } from './hand-over.ts';
+import { handOver, lend, share, takeOver } from './hand-over.ts';
 import { Heartbeats } from './heartbeats.ts';
 import type { Configuration, FromWorker, ToWorker, WorkerStart } from './messages.ts';
 import { hasNewParts, importParts } from './user-parts.ts';
@@ -79,8 +79,10 @@ function take(message: ToWorker): void {
       return plane.logged(message.listener, message.length);
     case 'hand-over':
       return handOver(plane, message.port);
+    case 'share':
+      return share(plane, message.port);
     case 'take-over':
-      return takeOver(plane, message.port, () =>
+      return takeOver(plane, message.ports, () =>
         port.postMessage({ kind: 'took-over', places: plane.streams.places } satisfies FromWorker),
       );
     case 'lend':

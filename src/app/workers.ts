@@ -200,7 +200,7 @@ export class Workers {
       const worker = this.#serving.push(null) - 1;
       if (this.freeRows === 0) this.#spawnLater(worker, FRESH, MAX_PAUSE_MS);
       else
-        await this.#spawn(worker).up.catch((error: unknown) => {
+        await this.#add(worker).catch((error: unknown) => {
           failure = error;
         });
     }
@@ -214,6 +214,17 @@ export class Workers {
       else await this.#handOver(old, heir);
     }
     if (failure !== null) throw failure;
+  }
+
+  /**
+   * Starts one worker more. Sockets of workers that left went to those that stayed: it gets such ones first, so that they do not pile up there, each with its
+   * share of the clients.
+   */
+  async #add(worker: number): Promise<void> {
+    const donors = this.#serving.filter((thread) => thread?.state === 'up');
+    const next = this.#spawn(worker, FRESH, donors.length === 0);
+    await next.up;
+    if (donors.length > 0 && this.#serving[worker] === next) await this.#move(donors as WorkerThread[], next, 'share');
   }
 
   /** How many workers there is room for. */
@@ -244,17 +255,22 @@ export class Workers {
 
   /** Resolves when `next` has what `old` listened on. When either ends on the way, whoever is told of it by `onMessage` sends sockets anew. */
   async #handOver(old: WorkerThread, next: WorkerThread): Promise<void> {
+    const moved = this.#move([old], next, 'hand-over');
+    old.state = 'retiring';
+    this.#leaving = old;
+    await moved;
+    this.#leaving = null;
+  }
+
+  #move(from: readonly WorkerThread[], next: WorkerThread, kind: 'hand-over' | 'share'): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const { port1, port2 } = new MessageChannel();
     this.#onTookOver = (row) => {
       if (row === next.row) resolve();
     };
-    next.post({ kind: 'take-over', port: port2 });
-    old.post({ kind: 'hand-over', port: port1 });
-    old.state = 'retiring';
-    this.#leaving = old;
-    await promise;
-    this.#leaving = null;
+    const channels = from.map(() => new MessageChannel());
+    next.post({ kind: 'take-over', ports: channels.map(({ port2 }) => port2) });
+    for (const [i, { port1 }] of channels.entries()) from[i].post({ kind, port: port1 });
+    return promise;
   }
 
   #retire(thread: WorkerThread): void {
@@ -281,8 +297,8 @@ export class Workers {
     spare.once('error', again);
   }
 
-  #spawn(worker: number, lives: Lives = FRESH): WorkerThread {
-    const thread = this.#launch(worker, lives, true, (launched) => {
+  #spawn(worker: number, lives: Lives = FRESH, withSockets = true): WorkerThread {
+    const thread = this.#launch(worker, lives, withSockets, (launched) => {
       this.#serving[worker] = launched;
     });
     return thread;

@@ -125,11 +125,22 @@ export class Listener {
   letGo(bind: string): readonly Server[] {
     const servers = this.#servers.get(bind) ?? [];
     this.#servers.delete(bind);
-    for (const server of servers) {
-      server.off('connection', this.#take);
-      server.off('error', this.#onListenError);
-    }
+    for (const server of servers) this.#forget(server);
     return servers;
+  }
+
+  /** Lets go of one of several servers of one address; null where there is no more than one. */
+  letGoSpare(bind: string): Server | null {
+    const servers = this.#servers.get(bind) ?? [];
+    if (servers.length < 2) return null;
+    const spare = servers.pop()!;
+    this.#forget(spare);
+    return spare;
+  }
+
+  #forget(server: Server): void {
+    server.off('connection', this.#take);
+    server.off('error', this.#onListenError);
   }
 
   get binds(): readonly string[] {

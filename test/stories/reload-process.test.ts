@@ -48,6 +48,22 @@ describe('a reload of what belongs to the process', () => {
     expect(proxy.events('worker-died')).toEqual([]);
   });
 
+  it('takes workers away and adds them again, and every worker has one socket of an address: none pile up', async () => {
+    proxy = await startProxy(document({ runtime: { workers: 2 } }));
+    const port = proxy.port().toString(16).toUpperCase().padStart(4, '0');
+    // proc_net_tcp(5): a listening socket of 127.0.0.1.
+    const listening = async () =>
+      (await readFile('/proc/net/tcp', 'latin1')).match(new RegExp(`0100007F:${port} 00000000:0000 0A`, 'g'))?.length;
+    const before = await listening();
+    for (const workers of [1, 2, 1, 2]) {
+      await proxy.write(document({ runtime: { workers } }));
+      expect(await proxy.reload()).toBe('reloaded');
+      expect(await threads()).toBe(workers);
+    }
+    expect(before).toBe(2);
+    await eventually(async () => (await listening()) === before);
+  });
+
   it('refuses more workers than there is room for, with the way out', async () => {
     proxy = await startProxy(document());
     await proxy.write(document({ runtime: { workers: 256 } }));
