@@ -3,6 +3,7 @@ import { Agent, request } from 'undici';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type EmbeddedRegistry, startRegistry } from '../helpers/embedded-registry.ts';
 import { eventually } from '../helpers/eventually.ts';
+import { stopwatch } from '../helpers/processor-wait.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../helpers/temporary-directory.ts';
 
 const SERVICES = 400;
@@ -31,7 +32,7 @@ async function send(method: 'GET' | 'PUT', path: string, body?: object) {
 }
 
 it('tells 200 watchers of changes among 2 000 instances, and one change to 200 watchers of one service', async () => {
-  let began = performance.now();
+  const began = performance.now();
   const bodies = Array.from({ length: SERVICES * INSTANCES }, (_, i) => ({
     ID: `i-${i}`,
     Name: `s-${i % SERVICES}`,
@@ -83,10 +84,10 @@ it('tells 200 watchers of changes among 2 000 instances, and one change to 200 w
   for (let i = 0; i < WATCHERS; i++) void watch('s-399', () => told++);
   await eventually(() => waiting === WATCHERS);
   const { index } = await send('GET', '/v1/health/service/s-399');
-  began = performance.now();
+  const sinceMs = stopwatch();
   await send('PUT', '/v1/agent/check/warn/service:i-399');
   await eventually(() => told === WATCHERS, { intervalMs: 1 });
-  const fanOut = performance.now() - began;
+  const fanOut = sinceMs();
   stopped = true;
   expect((await send('GET', '/v1/health/service/s-399')).index).toBeGreaterThan(index);
 

@@ -79,11 +79,11 @@ describe('a proxy whose document lives in a config centre', () => {
     const steady = new OpenLoop(proxy.url, 400, 20_000);
     await using kept = startLoad(proxy.port(), { connections: 2, pauseMs: 10 });
     const second = await push(text(green.address));
-    await eventually(async () => (await answer(proxy)) === 'green', { timeoutMs: 1000 });
+    await eventually(async () => (await answer(proxy)) === 'green', { timeoutMs: 1000, of: [proxy.pid] });
     await eventually(async () => (await reportOf('p1'))?.id === second.id);
     const { status, out } = await command('rollback', '1', '-m', 'green is wrong');
     expect([status, out]).toEqual([0, expect.stringMatching(/^version 3 .* is in force: what version 1 was/m)]);
-    await eventually(async () => (await answer(proxy)) === 'blue', { timeoutMs: 1000 });
+    await eventually(async () => (await answer(proxy)) === 'blue', { timeoutMs: 1000, of: [proxy.pid] });
     await kept.stop();
     expect(kept.lost).toEqual([]);
     expect([...kept.statuses.keys()]).toEqual([200]);
@@ -116,7 +116,7 @@ describe('a proxy whose document lives in a config centre', () => {
     await proxies.pop()?.stop();
     const second = await start();
     expect(await answer(second)).toBe('blue');
-    expect(second.child.stderr).toMatch(/cannot be reached.*going on with version 1/);
+    await eventually(() => /cannot be reached.*going on with version 1/.test(second.child.stderr));
     await world.revive();
     await push(text(green.address));
     await eventually(async () => (await answer(second)) === 'green', { timeoutMs: 8000 });
@@ -140,7 +140,7 @@ describe('a proxy whose document lives in a config centre', () => {
     await proxies.pop()?.stop();
     const again = await start();
     expect(await answer(again)).toBe('blue');
-    expect(again.child.stderr).toMatch(/is empty; going on with version 1/);
+    await eventually(() => /is empty; going on with version 1/.test(again.child.stderr));
   });
 
   it('does not start without a document: an empty centre is a fault of the configuration', async () => {
@@ -273,7 +273,7 @@ describe('a proxy whose document lives in a config centre', () => {
     await push(text(blue.address));
     const [one, two] = [await start('one'), await start('two')];
     await eventually(async () => (await centre.reports()).length === 2);
-    await push(text(green.address), { trial: { proxies: { names: ['two'] }, trialMs: 1500 } });
+    await push(text(green.address), { trial: { proxies: { names: ['two'] }, trialMs: 2500 } });
     await eventually(async () => (await answer(two)) === 'green');
     expect(await answer(one)).toBe('blue');
     await eventually(async () => (await answer(one)) === 'green', { timeoutMs: 8000 });

@@ -50,7 +50,7 @@ describe('a listener that registers itself', () => {
     await using load = startLoad(proxy.port(), { connections: 2 });
     await eventually(() => load.answered > 10);
     proxy.child.kill('SIGTERM');
-    await eventually(async () => expect(await edges(registry)).toEqual([]), { timeoutMs: 2000 });
+    await eventually(async () => expect(await edges(registry)).toEqual([]), { timeoutMs: 2000, of: [proxy.pid] });
     const answered = load.answered;
     await eventually(() => load.answered > answered);
     expect((await fetch(`${proxy.admin}/readyz`)).status).toBe(503);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../helpers/eventually.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
+import { stopwatch } from '../helpers/processor-wait.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask, rawClient, request } from '../helpers/raw-client.ts';
 import { blackhole, type HeldPort } from '../helpers/refusing-port.ts';
@@ -23,7 +24,7 @@ describe('every wait has an end', () => {
         {
           name: 'web',
           bind: '127.0.0.1:0',
-          timeouts: { head: '300ms', body: '300ms', idle: '500ms' },
+          timeouts: { head: '300ms', body: '300ms', idle: '1s' },
           routes: [
             ...['connect', 'connect-retried', 'response', 'per-try', 'request', 'between', 'idle'].map(route),
             { pool: 'response' },
@@ -59,26 +60,31 @@ describe('every wait has an end', () => {
     await hole.close();
   });
 
-  /** Resolves with the answer and how long it took. */
-  async function timed(act: () => Promise<unknown>): Promise<number> {
-    const started = performance.now();
-    await act();
-    return performance.now() - started;
+  /** How long it took, and how long without what the machine made the proxy wait. */
+  interface Time {
+    readonly ms: number;
+    readonly ownMs: number;
   }
 
-  function expectAround(ms: number, expected: number): void {
-    // Our own clock starts late, and a busy machine is late with everything.
+  async function timed(act: () => Promise<unknown>): Promise<Time> {
+    const [started, ownMs] = [performance.now(), stopwatch(proxy.pid)];
+    await act();
+    return { ms: performance.now() - started, ownMs: ownMs() };
+  }
+
+  function expectAround({ ms, ownMs }: Time, expected: number): void {
+    // Our own clock starts late.
     expect(ms).toBeGreaterThan(expected * 0.6);
-    expect(ms).toBeLessThan(expected + 700);
+    expect(ownMs).toBeLessThan(expected + 700);
   }
 
   it('connect: 504 connect-timeout when no connection is made in time', async () => {
     // Two attempts, for nothing was sent: on the only endpoint there is.
-    const ms = await timed(async () => {
+    const { ownMs } = await timed(async () => {
       const { status, fields } = await ask(proxy.port(), 'GET', '/connect');
       expect([status, fields.get('x-evenkeel-reason')]).toEqual([504, 'connect-timeout']);
     });
-    expect(ms).toBeLessThan(900);
+    expect(ownMs).toBeLessThan(900);
   });
 
   it('connect: another endpoint is tried', async () => {
@@ -223,9 +229,9 @@ describe('every wait has an end', () => {
     origin.handler = (_, reply) => void reply.send(200, 'hello');
     await using client = await rawClient(proxy.port());
     await client.ask('GET', '/response');
-    await new Promise((resolve) => setTimeout(resolve, 350));
+    await new Promise((resolve) => setTimeout(resolve, 600));
     expect((await client.ask('GET', '/response')).text).toBe('hello');
-    expectAround(await timed(async () => expect(await client.ended()).toBe('end')), 500);
+    expectAround(await timed(async () => expect(await client.ended()).toBe('end')), 1000);
     await eventually(async () => (await proxy.api('/api/v1/listeners')).listeners[0].connections.active === 0);
   });
 });

@@ -4,6 +4,7 @@ import { eventually } from '../helpers/eventually.ts';
 import { startLoad } from '../helpers/load.ts';
 import { OpenLoop } from '../helpers/open-loop.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
+import { stopwatch } from '../helpers/processor-wait.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask, rawClient } from '../helpers/raw-client.ts';
 
@@ -34,11 +35,11 @@ describe('a worker that dies or hangs costs only what it held', () => {
     await using load = startLoad(proxy.port(), { connections, pauseMs: 2 });
     await eventually(() => load.answered > 100);
     const before = await totals();
-    const died = performance.now();
+    const sinceMs = stopwatch(proxy.pid);
     proxy.fault('die', 0);
     await eventually(() => proxy.events('worker-died').length === 1);
     await eventually(async () => (await workers()).every(({ state }) => state === 'up'));
-    expect(performance.now() - died).toBeLessThan(1_000);
+    expect(sinceMs()).toBeLessThan(1_000);
     const answered = load.answered;
     await eventually(() => load.answered > answered + 200);
     await load.stop();
@@ -102,10 +103,11 @@ describe('a worker that dies or hangs costs only what it held', () => {
 
   it('a stalled worker is reported, the others go on, and nobody is ejected for it', async () => {
     await eventually(async () => (await workers()).every(({ state }) => state === 'up'), { timeoutMs: 15_000 });
+    const before = proxy.events('worker-stalled').length;
     proxy.fault('stall', 0, 2_000);
-    const event = await eventually(() => proxy.events('worker-stalled')[0] ?? null);
+    await eventually(async () => (await workers())[0].state === 'stalled');
+    const event = await eventually(() => proxy.events('worker-stalled')[before] ?? null);
     expect(event.worker).toBe(0);
-    expect((await workers())[0].state).toBe('stalled');
     await eventually(async () => (await workers())[0].state === 'up');
     expect(proxy.events('ejected')).toEqual([]);
     await eventually(async () => (await proxy.metric('evenkeel_event_loop_lag_seconds', { worker: '0' })) > 1);
@@ -119,7 +121,7 @@ describe('a worker that dies or hangs costs only what it held', () => {
       await eventually(() => before.some((thread) => !threads().includes(thread)));
       await eventually(() => threads().length === 3);
     }
-    expect((await workers()).every(({ state }) => state === 'up')).toBe(true);
+    await eventually(async () => (await workers()).every(({ state }) => state === 'up'));
   });
 
   it('no client is refused while the only worker is replaced', async () => {
@@ -139,14 +141,15 @@ describe('a worker that dies or hangs costs only what it held', () => {
   });
 
   it('one that cannot be ended at all does not keep the process: a second signal ends it within two seconds', async () => {
+    const stalls = proxy.events('worker-stalled').length;
     proxy.fault('hang', 0);
-    await eventually(() => proxy.events('worker-stalled').length === 2);
+    await eventually(() => proxy.events('worker-stalled').length > stalls);
     proxy.child.kill('SIGTERM');
     await eventually(() => proxy.events('draining').length === 1);
     proxy.child.kill('SIGTERM');
-    const sinceMs = performance.now();
+    const sinceMs = stopwatch();
     expect((await proxy.child.exited).signal).toBe('SIGKILL');
-    expect(performance.now() - sinceMs).toBeLessThan(6_000);
+    expect(sinceMs()).toBeLessThan(6_000);
   });
 
   /** Of the data plane, the spare one included. */
