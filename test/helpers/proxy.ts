@@ -191,7 +191,7 @@ function handleOf(
       const before = count();
       const refused = proxy.events('reload-refused').length;
       process.kill(current.pid, 'SIGHUP');
-      await eventually(() => count() > before, { timeoutMs: 5_000 });
+      await eventually(() => count() > before, { timeoutMs: 20_000 });
       return proxy.events('reload-refused').length > refused ? 'reload-refused' : 'reloaded';
     },
     async api(path, { method = 'GET', body } = {}) {

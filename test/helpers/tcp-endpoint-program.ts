@@ -4,7 +4,7 @@ import { createServer, type Socket } from 'node:net';
 // Answers what a client says with its name. At SIGTERM it leaves the registry, serves whoever still comes, and ends when nobody has come for a while.
 const [name, wantedPort, registry] = process.argv.slice(2);
 /** Longer than a change of the registry takes to reach who reads it. */
-const QUIET_MS = 250;
+const QUIET_MS = 500;
 
 const open = new Set<Socket>();
 let lastMs = 0;

@@ -26,7 +26,7 @@ async function startOne(name: string) {
 }
 
 /** Sends one datagram from a port of its own; what came back. Rejects when nothing does. */
-export async function askByUdp(port: number, text = 'who?', timeoutMs = 2000): Promise<string> {
+export async function askByUdp(port: number, text = 'who?', timeoutMs = 10_000): Promise<string> {
   const socket = createSocket('udp4');
   try {
     return await new Promise<string>((resolve, reject) => {

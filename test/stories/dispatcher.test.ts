@@ -188,7 +188,7 @@ describe('a dispatcher', () => {
     await using balancer = await balancerOver(origins, {
       ejection: 'off',
       retry: 'off',
-      timeouts: { response: '100ms' },
+      timeouts: { response: '400ms' },
       limits: { active: 1, pending: 1, pendingTimeout: '20ms' },
     });
     const dispatcher = balancer.dispatcher('orders');

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../helpers/eventually.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask } from '../helpers/raw-client.ts';
@@ -62,6 +63,8 @@ describe('a document that is sent to be judged', () => {
   };
 
   it('is compared with what runs, references with references, and sampled requests are sent through it', async () => {
+    // A worker tells what it sampled once per tick.
+    await eventually(async () => (await check(base())).replay.sampled === 1);
     expect(await check(base())).toMatchObject({ problems: [], unjudged: [], changes: [], replay: { sampled: 1 } });
     const routes = [{ name: 'all', pool: 'other' }];
     const next = {

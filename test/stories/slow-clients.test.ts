@@ -32,7 +32,7 @@ describe('a client that takes its time', () => {
     await origin.requests.at(-1)!.gone;
     await eventually(async () => (await proxy.endpoint('web', origin.address)).active === 0);
     const outcome = (word: string) => proxy.metric('evenkeel_endpoint_requests_total', { outcome: word });
-    expect(await outcome('client-gone')).toBe(1);
+    await eventually(async () => (await outcome('client-gone')) === 1);
     expect(await outcome('timed-out')).toBe(0);
   });
 

@@ -47,7 +47,8 @@ describe('what is known of endpoints survives a restart of the process', () => {
     await using second = await start({ ...pool, scheduler: 'response-time' });
     expect((await second.endpoint('web', bad.address)).down).toEqual(['ejected']);
     expect((await second.endpoint('web', good.address)).down).toEqual([]);
-    expect(second.events('health of an earlier process is used')[0]).toMatchObject({ endpoints: 3 });
+    const used = await eventually(() => second.events('health of an earlier process is used')[0] ?? null);
+    expect(used).toMatchObject({ endpoints: 3 });
     const asked = slow.requests.length;
     await requests(second, 12);
     expect(bad.requests.length).toBe(before);
@@ -92,7 +93,8 @@ describe('what is known of endpoints survives a restart of the process', () => {
   ])('a file that is %s is not used, which is said', async (_, content, reason) => {
     await writeFile(file(), JSON.stringify(await content()));
     await using proxy = await start({});
-    expect(proxy.events('saved health is not used')[0].reason).toMatch(reason);
+    const said = await eventually(() => proxy.events('saved health is not used')[0] ?? null);
+    expect(said.reason).toMatch(reason);
     expect((await ask(proxy.port(), 'GET', '/')).status).toBeLessThan(504);
   });
 

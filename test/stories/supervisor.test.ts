@@ -32,6 +32,7 @@ describe.skipIf(missing.length > 0)(`systemd is told (skipped without ${missing.
     const pid = await proxy.upgrade();
     await eventually(() => words(`MAINPID=${pid}`).length === 1, { timeoutMs: 10_000 });
     await proxy.stop();
+    await eventually(() => words('STOPPING=1').length > 0);
     // Only the process that serves says that the service ends.
     expect(words('STOPPING=1').length).toBe(1);
     expect(heard.all.at(-1)).toContain('STOPPING=1');

@@ -106,7 +106,8 @@ describe.skipIf(requireServer('openssl', findOpenssl()))(
       await eventually(() => text === 'plain');
       await using silent = await rawClient(proxy.port('through'));
       await eventually(() => silent.socket.destroyed);
-      expect(await proxy.metric('evenkeel_rejected_total', { listener: 'through', reason: 'head-timeout' })).toBe(1);
+      const refused = () => proxy.metric('evenkeel_rejected_total', { listener: 'through', reason: 'head-timeout' });
+      await eventually(async () => (await refused()) === 1);
     });
 
     it('or opened here, routed by the name, and closed again towards the endpoint', async () => {

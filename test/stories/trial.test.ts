@@ -81,6 +81,7 @@ describe('a version on trial', { timeout: 60_000 }, () => {
     expect(crowd.unlucky).toBeLessThanOrEqual(0.05 * CLIENTS);
     expect(crowd.lost).toEqual([]);
     const tried = proxies.filter((proxy) => proxy.events('trial-began').length > 0);
+    await eventually(() => tried.some((proxy) => proxy.events('version-withdrawn').length > 0));
     expect(tried.map((proxy) => proxy.events('version-withdrawn').length)).toEqual([1]);
     expect((await command('history')).out).toMatch(/went back .* requests failed/);
     // The routes on trial have left with it.

@@ -162,6 +162,7 @@ describe('an upgraded connection is a tunnel', () => {
   });
 
   it('ends a tunnel on which nothing moves either way, and none on which something does', async () => {
+    const started = performance.now();
     const quiet = await opened('/socket', 'impatient');
     const busy = await opened('/socket', 'impatient');
     let busyIsOpen = true;
@@ -169,7 +170,6 @@ describe('an upgraded connection is a tunnel', () => {
       busyIsOpen = false;
     });
     const timer = setInterval(() => busy.send('tick'), 50);
-    const started = performance.now();
     await close(quiet);
     expect(performance.now() - started).toBeGreaterThan(350);
     await new Promise((resolve) => setTimeout(resolve, 600));

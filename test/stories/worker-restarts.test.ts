@@ -45,7 +45,7 @@ describe('workers are restarted and nothing is lost', () => {
     expect(kept.lost).toEqual([]);
     expect(kept.refused).toBe(0);
     expect(proxy.events('worker-died')).toEqual([]);
-    expect(await proxy.metric('evenkeel_connections_active')).toBe(0);
+    await eventually(async () => (await proxy.metric('evenkeel_connections_active')) === 0);
     // Asked for: none of them died.
     expect(await proxy.metric('evenkeel_worker_restarts_total')).toBe(0);
   });

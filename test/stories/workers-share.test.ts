@@ -78,6 +78,8 @@ describe('workers share the connections and the counts', () => {
     const clients = await Promise.all(Array.from({ length: 30 }, () => rawClient(proxy.port())));
     for (const client of clients) client.write('GET /held HTTP/1.1\r\nhost: story\r\n\r\n');
     const held = () => origins.map(({ requests }) => requests.filter(({ target }) => target === '/held').length);
+    await eventually(() => held().every((count) => count >= 4));
+    // For one that should not have come.
     await new Promise((resolve) => setTimeout(resolve, 300));
     for (const count of held()) {
       expect(count).toBeGreaterThanOrEqual(4);
