@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../helpers/eventually.ts';
 import { type Origin, startOrigin } from '../helpers/origin.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
 import { ask, rawClient, request } from '../helpers/raw-client.ts';
@@ -38,8 +39,10 @@ describe('what an endpoint sends out of turn reaches nobody else', () => {
 
   it('does not reset away a response that the client reads late, although it goes on sending its body', async () => {
     origin.handler = (_, reply) => void reply.send(413, 'too much'.repeat(1000));
+    const before = origin.requests.length;
     await using client = await rawClient(proxy.port(), { paused: true });
     client.write(request('POST', '/', ['content-length: 10000000'], 'x'.repeat(1_000_000)));
+    await eventually(() => origin.requests.length > before);
     await origin.requests.at(-1)!.gone;
     client.resume();
     expect((await client.response()).body.length).toBe(8000);
