@@ -155,8 +155,12 @@ function handleOf(
   const ports = new Map<string, number>();
   for (const [, name, port] of line.matchAll(/([\w.-]+) on [^;,]*:(\d+)/g)) ports.set(name, Number(port));
   const admin = /admin on (\S+)$/.exec(line)?.[1] ?? '';
+  // Behind the last line break stands the beginning of a line whose rest has not come.
   const lines = (text: string) =>
-    text.split('\n').flatMap((one) => (one.startsWith('{') ? [JSON.parse(one) as Record<string, unknown>] : []));
+    text
+      .split('\n')
+      .slice(0, -1)
+      .flatMap((one) => (one.startsWith('{') ? [JSON.parse(one) as Record<string, unknown>] : []));
   const proxy: RunningProxy = {
     child,
     directory,
