@@ -66,6 +66,7 @@ export class Sources {
   /** The last change; never rejects. */
   #change: Promise<void> = Promise.resolve();
   #isClosed = false;
+  #isSucceeded = false;
 
   constructor(context: SourcesContext) {
     this.#context = context;
@@ -146,8 +147,13 @@ export class Sources {
     for (const [pool, { options, print }] of fed) this.#feedAnew(pool, options, print);
   }
 
+  readonly #say: RegistryContext['log'] = (...line) => {
+    if (!this.#isSucceeded) this.#context.log(...line);
+  };
+
   #make(name: string, settings: KindSettings): Registry {
-    const { clock, random, log } = this.#context;
+    const { clock, random } = this.#context;
+    const log = this.#say;
     return registryCatalog.create(settings, { name, clock, random, log, succession: this.#succession ?? undefined });
   }
 
@@ -178,8 +184,9 @@ export class Sources {
     }
   }
 
-  /** The successor serves. */
+  /** The successor serves: what becomes of registries is for it to tell, as one of them may have been ours. */
   letGo(): void {
+    this.#isSucceeded = true;
     for (const door of this.#retired.splice(0)) door.letGo();
   }
 
@@ -220,7 +227,7 @@ export class Sources {
       service: { name: service, tags, datacenter },
       lastGood: this.#lastGood,
       clock: this.#context.clock,
-      log: this.#context.log,
+      log: this.#say,
       onSet,
       onState: (state) => {
         this.#onState(pool, registry, state);

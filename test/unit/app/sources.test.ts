@@ -4,20 +4,23 @@ import { type DocumentOptions, readDocument } from '../../../src/app/document.ts
 import { Sources } from '../../../src/app/sources.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { eventually } from '../../helpers/eventually.ts';
+import { freePort } from '../../helpers/ports.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../../helpers/temporary-directory.ts';
 
 describe('where endpoints come from', () => {
   let state: TemporaryDirectory;
   let sets: string[][];
+  let said: string[];
   let sources: Sources;
 
   beforeEach(async () => {
     state = await temporaryDirectory('sources');
     sets = [];
+    said = [];
     sources = new Sources({
       clock: systemClock,
       random: () => 0.5,
-      log() {},
+      log: (_, message) => void said.push(message),
       stateDirectory: state.path,
       onSet: (_, set) => sets.push(set.map(({ host, port, weight }) => `${host}:${port} ${weight}`)),
       publish() {},
@@ -36,6 +39,11 @@ describe('where endpoints come from', () => {
       .document;
   }
 
+  const isRefused = (bind: string) =>
+    fetch(`http://${bind}/`).then(
+      () => false,
+      () => true,
+    );
   const hasName = (set: readonly string[]) => set.some((one) => one.startsWith('127.0.0.1:9001'));
 
   it('keeps the addresses of a name through a reload that changes something else of the pool', async () => {
@@ -62,5 +70,21 @@ describe('where endpoints come from', () => {
     await sources.synced();
     expect(sets.length).toBeGreaterThan(0);
     expect(sets.every(hasName)).toBe(true);
+  });
+
+  it('says nothing of a registry of ours that a successor serves', async () => {
+    const bind = `127.0.0.1:${await freePort()}`;
+    const registries = { own: { kind: 'embedded', bind } };
+    await sources.configure(document({ discover: { registry: 'own', service: 'web' } }, registries));
+    await sources.synced();
+    await sources.retire(bind, '');
+    // It serves another address, and closes this one.
+    const server = sources.give(bind, (client) => client.destroy());
+    sources.letGo();
+    server?.close();
+    await eventually(() => isRefused(bind));
+    // Some times what it takes to be noticed.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(said).toEqual([]);
   });
 });
