@@ -7,8 +7,9 @@ import { delimiter, join } from 'node:path';
 export const Core = { PROXY: 0, LOAD: 1, ANY: -1 } as const;
 export type Core = (typeof Core)[keyof typeof Core];
 
-/** A nice value well before the usual 0, and behind what keeps the machine going. */
+/** Nice values: well before the usual 0, and before what shares a core with it. */
 const AHEAD = -15;
+export const FOREMOST = -20;
 
 /** The path of a program, or null. The usual places of services are looked at as well: they are not in every user's PATH. */
 export function findProgram(name: string): string | null {
@@ -38,11 +39,11 @@ export function coreFor(workers: number): Core {
 
 /**
  * Puts this process and all that it starts before everything else on the machine, where that is allowed (root): load that is sent late, because another
- * program had the core, would be measured as latency of the proxy. Proxies, endpoints and load stay equals among themselves.
+ * program had the core, would be measured as latency of the proxy. What it starts is equal to it; who sends load may ask for more than its endpoints have.
  */
-export function goFirst(): void {
+export function goFirst(priority = AHEAD): void {
   try {
-    setPriority(AHEAD);
+    setPriority(priority);
   } catch {
     // As one of many, then: the priority is told with the results.
   }

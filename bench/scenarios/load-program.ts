@@ -3,9 +3,13 @@
 import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { seededRandom } from '../../src/base/random.ts';
+import { FOREMOST, goFirst } from '../rig/machine.ts';
 import { Alarm } from './alarm.ts';
 import { type LoadPlan, Records } from './load-plan.ts';
 import { monotonicMs } from './monotonic.ts';
+
+// It shares a core with the endpoints: a request is sent when it is due, and they answer behind it.
+goFirst(FOREMOST);
 
 const plan: LoadPlan = JSON.parse(process.argv[2]);
 const random = seededRandom(plan.seed);
