@@ -1,6 +1,6 @@
 import { Byte, bytesOf, equalsToken, isDigit, isSpace, TEXT, TOKEN } from './byte-class.ts';
-import { Field, fieldOf, LAST_INSPECTED } from './field.ts';
-import { type HeadLimits, type HeadReason, Phase } from './head-status.ts';
+import { Field, fieldOf, LAST_INSPECTED, Named, whenNamed } from './field.ts';
+import { type HeadLimits, type HeadReason, type HeadStatus, Phase, statusOf } from './head-status.ts';
 import { skipText, wordsOf } from './text-scan.ts';
 
 /** Integers per header line in `offsets`: nameStart (= start of the line), nameEnd, valueStart, valueEnd, lineEnd (after CRLF). */
@@ -24,43 +24,9 @@ const CHUNKED = bytesOf('chunked');
 
 const Option = { CLOSE: 1, KEEP_ALIVE: 2, UPGRADE: 4, OTHER: 8 } as const;
 
-/** What may become of a field that a Connection header names. */
-const Named = { REMOVED: 0, KEPT: 1, REFUSED: 2 } as const;
-const whenNamed = new Uint8Array(64);
-for (const kind of [
-  Field.CONNECTION,
-  Field.KEEP_ALIVE,
-  Field.PROXY_CONNECTION,
-  Field.TE,
-  Field.TRAILER,
-  Field.UPGRADE,
-  Field.PROXY_AUTHENTICATE,
-  Field.PROXY_AUTHENTICATION_INFO,
-  Field.PROXY_AUTHORIZATION,
-  Field.LOOKALIKE,
-])
-  whenNamed[kind] = Named.KEPT;
-for (const kind of [
-  Field.HOST,
-  Field.TRANSFER_ENCODING,
-  Field.CONTENT_LENGTH,
-  Field.EXPECT,
-  Field.X_FORWARDED_FOR,
-  Field.X_FORWARDED_PROTO,
-  Field.X_FORWARDED_HOST,
-  Field.X_FORWARDED_PORT,
-  Field.FORWARDED,
-  Field.X_REAL_IP,
-  Field.X_FORWARDED_MORE,
-  Field.X_EVENKEEL,
-  Field.MAX_FORWARDS,
-  Field.VIA,
-])
-  whenNamed[kind] = Named.REFUSED;
-
 /**
  * The header lines of a message and what they say about framing and persistence: the common part of RequestHead and ResponseHead, which
- * read their first line and then call `readLines`. Reading stops wherever bytes run out and goes on there at the next call; every byte
+ * read their first line. Reading stops wherever bytes run out and goes on there at the next call; every byte
  * is classified once. All offsets are into the buffer of the last call. Nothing is thrown and no text is made.
  */
 export class FieldSection {
@@ -119,7 +85,19 @@ export class FieldSection {
     this.phase = Phase.FRESH;
   }
 
-  protected beginSection(start: number): void {
+  /** Reads buf[start, end), which may hold more than the head. */
+  read(buf: Buffer, start: number, end: number): HeadStatus {
+    if (this.phase === Phase.FRESH || this.phase === Phase.COMPLETE) this.begin(start);
+    else if (start !== this.origin) this.shift(start - this.origin);
+    const limit = start + this.limits.headBytes;
+    this.atLimit = end >= limit;
+    const bound = this.atLimit ? limit : end;
+    if (this.phase === Phase.START_LINE) this.readStartLine(buf, bound);
+    if (this.phase === Phase.LINES) this.#readLines(buf, bound);
+    return statusOf(this.phase);
+  }
+
+  protected begin(start: number): void {
     this.phase = Phase.START_LINE;
     this.origin = start;
     this.pos = start;
@@ -146,6 +124,9 @@ export class FieldSection {
     for (let i = 0; i < count; i++) this.offsets[i] += by;
   }
 
+  /** Reads what stands before the header lines, and calls `beginLines` behind it. Each kind of head has its own. */
+  protected readStartLine(_buf: Buffer, _bound: number): void {}
+
   /** The first line ended at `p`. */
   protected beginLines(p: number): void {
     this.phase = Phase.LINES;
@@ -155,7 +136,7 @@ export class FieldSection {
   }
 
   /** Reads header lines from `pos` up to the empty line or `bound`. */
-  protected readLines(buf: Buffer, bound: number): void {
+  #readLines(buf: Buffer, bound: number): void {
     const isToken = TOKEN;
     const isText = TEXT;
     let p = this.pos;

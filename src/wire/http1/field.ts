@@ -48,6 +48,40 @@ export type Field = (typeof Field)[keyof typeof Field];
 /** Kinds from 1 up to this one say something about framing or persistence: a head looks into their values. */
 export const LAST_INSPECTED = Field.RETRY_AFTER;
 
+/** What may become of a field that a Connection header names. */
+export const Named = { REMOVED: 0, KEPT: 1, REFUSED: 2 } as const;
+export const whenNamed = new Uint8Array(64);
+for (const kind of [
+  Field.CONNECTION,
+  Field.KEEP_ALIVE,
+  Field.PROXY_CONNECTION,
+  Field.TE,
+  Field.TRAILER,
+  Field.UPGRADE,
+  Field.PROXY_AUTHENTICATE,
+  Field.PROXY_AUTHENTICATION_INFO,
+  Field.PROXY_AUTHORIZATION,
+  Field.LOOKALIKE,
+])
+  whenNamed[kind] = Named.KEPT;
+for (const kind of [
+  Field.HOST,
+  Field.TRANSFER_ENCODING,
+  Field.CONTENT_LENGTH,
+  Field.EXPECT,
+  Field.X_FORWARDED_FOR,
+  Field.X_FORWARDED_PROTO,
+  Field.X_FORWARDED_HOST,
+  Field.X_FORWARDED_PORT,
+  Field.FORWARDED,
+  Field.X_REAL_IP,
+  Field.X_FORWARDED_MORE,
+  Field.X_EVENKEEL,
+  Field.MAX_FORWARDS,
+  Field.VIA,
+])
+  whenNamed[kind] = Named.REFUSED;
+
 const NAMES: readonly (readonly [string, Field])[] = [
   ['host', Field.HOST],
   ['connection', Field.CONNECTION],

@@ -2,7 +2,7 @@ import { portOf, readAuthority, sameAuthority } from './authority.ts';
 import { Byte, bytesOf, equalsToken, TARGET, TARGET_PATH, TOKEN } from './byte-class.ts';
 import { Field } from './field.ts';
 import { FieldSection } from './field-section.ts';
-import { type HeadLimits, type HeadReason, type HeadStatus, Phase, statusOf } from './head-status.ts';
+import type { HeadLimits, HeadReason } from './head-status.ts';
 import { Method, methodOf } from './method.ts';
 import { beginsWith, readVersion, VERSION_BYTES, VersionFault } from './start-line.ts';
 
@@ -59,20 +59,8 @@ export class RequestHead extends FieldSection {
     super(limits, true);
   }
 
-  /** Reads buf[start, end), which may hold more than the head. */
-  read(buf: Buffer, start: number, end: number): HeadStatus {
-    if (this.phase === Phase.FRESH || this.phase === Phase.COMPLETE) this.#begin(start);
-    else if (start !== this.origin) this.shift(start - this.origin);
-    const limit = start + this.limits.headBytes;
-    this.atLimit = end >= limit;
-    const bound = this.atLimit ? limit : end;
-    if (this.phase === Phase.START_LINE) this.#requestLine(buf, bound);
-    if (this.phase === Phase.LINES) this.readLines(buf, bound);
-    return statusOf(this.phase);
-  }
-
-  #begin(start: number): void {
-    this.beginSection(start);
+  protected override begin(start: number): void {
+    super.begin(start);
     this.#part = Part.EMPTY_LINE;
     this.#question = -1;
     this.#hasHost = false;
@@ -96,7 +84,7 @@ export class RequestHead extends FieldSection {
     if (this.#question >= 0) this.#question += by;
   }
 
-  #requestLine(buf: Buffer, bound: number): void {
+  protected override readStartLine(buf: Buffer, bound: number): void {
     if (this.#part === Part.EMPTY_LINE && !this.#readEmptyLine(buf, bound)) return;
     if (this.#part === Part.METHOD && !this.#readMethod(buf, bound)) return;
     if (this.#part === Part.TARGET && !this.#readTarget(buf, bound)) return;

@@ -1,7 +1,7 @@
 import { Byte, bytesOf, equalsToken, isDigit, isSpace, TEXT, TOKEN } from './byte-class.ts';
 import { Field } from './field.ts';
 import { FieldSection } from './field-section.ts';
-import { type HeadLimits, type HeadStatus, Phase, statusOf } from './head-status.ts';
+import type { HeadLimits } from './head-status.ts';
 import { readVersion, VERSION_BYTES, VersionFault } from './start-line.ts';
 
 /** Seconds beyond which Keep-Alive and Retry-After are cut: a year. */
@@ -32,20 +32,8 @@ export class ResponseHead extends FieldSection {
     super(limits, false);
   }
 
-  /** Reads buf[start, end), which may hold more than the head. */
-  read(buf: Buffer, start: number, end: number): HeadStatus {
-    if (this.phase === Phase.FRESH || this.phase === Phase.COMPLETE) this.#begin(start);
-    else if (start !== this.origin) this.shift(start - this.origin);
-    const limit = start + this.limits.headBytes;
-    this.atLimit = end >= limit;
-    const bound = this.atLimit ? limit : end;
-    if (this.phase === Phase.START_LINE) this.#statusLine(buf, bound);
-    if (this.phase === Phase.LINES) this.readLines(buf, bound);
-    return statusOf(this.phase);
-  }
-
-  #begin(start: number): void {
-    this.beginSection(start);
+  protected override begin(start: number): void {
+    super.begin(start);
     this.#part = Part.VERSION;
     this.keepAliveTimeoutS = -1;
     this.retryAfterS = -1;
@@ -57,7 +45,7 @@ export class ResponseHead extends FieldSection {
     this.reasonEnd += by;
   }
 
-  #statusLine(buf: Buffer, bound: number): void {
+  protected override readStartLine(buf: Buffer, bound: number): void {
     if (this.#part === Part.VERSION && !this.#readStatus(buf, bound)) return;
     let p = this.pos;
     while (p < bound && TEXT[buf[p]] !== 0) p++;
