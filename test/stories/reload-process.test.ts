@@ -1,4 +1,4 @@
-import { readFile, rename, rm, symlink, unlink } from 'node:fs/promises';
+import { readFile, rename, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { runCommandLine } from '../../src/cli/command-line.ts';
@@ -160,16 +160,23 @@ describe('a reload of what belongs to the process', () => {
   });
 
   it('writes the access log to another file, and refuses one that cannot be opened', async () => {
-    proxy = await startProxy(document({ log: { access: './one.log' } as never }));
+    await using place = await temporaryDirectory('access');
+    const [one, two] = [join(place.path, 'one.log'), join(place.path, 'two.log')];
+    const at = (access: string) => document({ log: { access } as never });
+    // A worker hands its lines over once per wheel tick: each is waited for before the next is asked for.
+    const lines = async (path: string) => (await readFile(path, 'utf8').catch(() => '')).split('\n').length - 1;
+    proxy = await startProxy(at(one));
     await answer();
-    await proxy.write(document({ log: { access: './none/two.log' } as never }));
+    await eventually(async () => (await lines(one)) === 1);
+    await proxy.write(at('./none/two.log'));
     expect(await proxy.reload()).toBe('reload-refused');
-    const path = `${process.env.TMPDIR ?? '/tmp'}/evenkeel-access-${process.pid}.log`;
-    await proxy.write(document({ log: { access: path } as never }));
+    await answer();
+    await eventually(async () => (await lines(one)) === 2);
+    await proxy.write(at(two));
     expect(await proxy.reload()).toBe('reloaded');
     await answer();
-    await eventually(async () => (await readFile(path, 'utf8').catch(() => '')).split('\n').length === 2);
-    await rm(path);
+    await eventually(async () => (await lines(two)) === 1);
+    expect(await lines(one)).toBe(2);
   });
 
   it('refuses a registry whose port is busy, and leaves everything as it was', async () => {

@@ -31,6 +31,30 @@ describe('the summary of a test run', () => {
     expect(failures[0]).not.toMatch(/line 30/);
   });
 
+  it('tells what passed at its second try, and fails a run in which many did', () => {
+    const again = (count: number) =>
+      summarize(
+        {
+          success: true,
+          testResults: [
+            {
+              name: 'a.test.ts',
+              status: 'passed',
+              assertionResults: Array.from({ length: count }, (_, i) => ({
+                fullName: `test ${i}`,
+                status: 'passed',
+                failureMessages: ['too late'],
+              })),
+            },
+          ],
+        },
+        0,
+      );
+    expect(again(1)).toMatchObject({ passed: 1, failed: 0, secondTries: ['a.test.ts: test 0\n  too late'] });
+    expect(again(2)).toMatchObject({ passed: 2, failed: 0 });
+    expect(again(3)).toMatchObject({ passed: 3, failed: 1, failures: ['3 tests needed a second try'] });
+  });
+
   it('says nothing of skips when there are none', () => {
     expect(summaryLine(summarize(report({ tests: ['passed'] }), 0))).toBe('1 passed, 0 failed');
   });
