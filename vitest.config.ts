@@ -2,8 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * The stages in the order they run: each starts when the one before it has ended, so that a broken floor or law is seen before
- * the stories that fail because of it. What measures time or takes the machine for itself runs one file at a time, and in CI, on a machine
- * nobody knows, a test of it that failed gets one more try, which the summary tells (tools/test-summary.ts).
+ * the stories that fail because of it. What measures time or takes the machine for itself runs one file at a time. In CI, on a machine
+ * nobody knows, a test that failed gets one more try, which the summary tells (tools/test-summary.ts).
  */
 const stages = [
   { name: 'house', include: ['test/house.test.ts'] },
@@ -54,7 +54,7 @@ export default defineConfig({
         ...(env === undefined ? {} : { env }),
         exclude: ['**/node_modules/**', ...(name === 'unit' ? claimed : [])],
         fileParallelism: serial !== true,
-        retry: serial === true && process.env.CI ? 1 : 0,
+        retry: process.env.CI ? 1 : 0,
         sequence: { groupOrder: index },
       },
     })),

@@ -8,6 +8,7 @@ import { directoryWorld, openTestCentre, type StoreWorld } from '../../helpers/c
 import { eventually } from '../../helpers/eventually.ts';
 
 const REPORT_MS = 5000;
+const JUDGE_MS = 100;
 
 describe('a proxy that follows a config centre', () => {
   let world: StoreWorld;
@@ -19,6 +20,8 @@ describe('a proxy that follows a config centre', () => {
   let applied: string[];
   let traffic: Traffic;
   let nowMs: number;
+  /** How often the follower asked what time it is. */
+  let looks: number;
 
   beforeEach(async () => {
     // Its timers alone: the store's are real.
@@ -26,7 +29,7 @@ describe('a proxy that follows a config centre', () => {
     world = await directoryWorld.start();
     centre = openTestCentre(world.address);
     followed = openTestCentre(world.address, 2);
-    [applied, nowMs] = [[], Date.now()];
+    [applied, nowMs, looks] = [[], Date.now(), 0];
     traffic = { requests: 0, errors: 0, p99Ms: Number.NaN };
     await push('one');
     const version = await centre.find('head');
@@ -35,7 +38,10 @@ describe('a proxy that follows a config centre', () => {
       name: 'edge',
       cache: new VersionCache(`${world.address.slice('file://'.length)}/cache.json`),
       start: { version, refused: null, warnings: [] },
-      wallClock: () => nowMs,
+      wallClock: () => {
+        looks++;
+        return nowMs;
+      },
     });
   });
   afterEach(async () => {
@@ -124,7 +130,11 @@ describe('a proxy that follows a config centre', () => {
     await push('two', { trial: { proxies: { count: 1 }, trialMs: 30_000 } });
     await eventually(() => applied.length === 1);
     await eventually(async () => {
-      pass(1000);
+      // One judgement a second, and the next second when it has begun: the store's time is real, and no step may be passed over.
+      const before = looks;
+      nowMs += 1000;
+      vi.advanceTimersByTime(JUDGE_MS);
+      await eventually(() => looks > before);
       return (await centre.current())?.head.number === 2;
     });
     expect(applied).toEqual(['1+2@0.05', '1+2@0.25', '1+2@1']);
