@@ -49,6 +49,7 @@ export function lend(plane: DataPlane, main: MessagePort): void {
 /** The new thread's side: `done` is called once, when everything has come from every port or the thread behind it has ended. */
 export function takeOver(plane: DataPlane, ports: readonly MessagePort[], done: () => void): void {
   let owing = ports.length;
+  if (owing === 0) return done();
   const onEnd = () => {
     if (--owing === 0) done();
   };

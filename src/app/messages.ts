@@ -79,7 +79,7 @@ export type ToWorker =
   | { readonly kind: 'hand-over'; readonly port: MessagePort }
   /** Where there are several listening sockets of an address here, give one of them to the thread at the other end of the port. */
   | { readonly kind: 'share'; readonly port: MessagePort }
-  /** Take the listening sockets that come over the ports; at least one. */
+  /** Take the listening sockets that come over the ports; `took-over` is the answer when all have come. */
   | { readonly kind: 'take-over'; readonly ports: readonly MessagePort[] }
   /** Lend main every listening server: the thread goes on with what it has accepted. */
   | { readonly kind: 'lend' }

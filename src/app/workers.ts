@@ -207,7 +207,7 @@ export class Workers {
     while (this.#serving.length > count) {
       const worker = this.#serving.length - 1;
       const old = this.#serving.pop();
-      const heirs = this.#serving.filter((thread) => thread?.state === 'up');
+      const heirs = this.#upBeside(null);
       if (old == null) continue;
       const heir = heirs[worker % heirs.length];
       if (heir == null) this.#retire(old);
@@ -221,10 +221,18 @@ export class Workers {
    * share of the clients.
    */
   async #add(worker: number): Promise<void> {
-    const donors = this.#serving.filter((thread) => thread?.state === 'up');
-    const next = this.#spawn(worker, FRESH, donors.length === 0);
+    const isAlone = this.#upBeside(null).length === 0;
+    const next = this.#spawn(worker, FRESH, isAlone);
     await next.up;
-    if (donors.length > 0 && this.#serving[worker] === next) await this.#move(donors as WorkerThread[], next, 'share');
+    if (isAlone || this.#serving[worker] !== next) return;
+    // Looked for only now: what is posted to a thread that has died meanwhile goes nowhere, and its share would be waited for without end.
+    await this.#move(this.#upBeside(next), next, 'share');
+  }
+
+  #upBeside(next: WorkerThread | null): WorkerThread[] {
+    return this.#serving.filter(
+      (thread) => thread !== null && thread !== next && thread.state === 'up',
+    ) as WorkerThread[];
   }
 
   /** How many workers there is room for. */
