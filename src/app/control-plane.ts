@@ -299,8 +299,10 @@ export class ControlPlane implements Control {
   #equip(row: number, withSockets: boolean): void {
     this.workers.post(row, { kind: 'configure', configuration: configurationOf(this.inForce.options, this.#parts) });
     for (const delta of this.#pools.whole()) this.workers.post(row, { kind: 'delta', delta });
-    if (!this.#listening || !withSockets) return;
-    sendSockets(this.#parts, row, this.listeners.binds());
+    if (!this.#listening) return;
+    if (withSockets) sendSockets(this.#parts, row, this.listeners.binds());
+    // One that is to take another's place is told of when it has.
+    if (!this.workers.serving().includes(row)) return;
     this.events.publish({ type: 'worker-started', worker: this.workers.workerOf(row) });
   }
 

@@ -62,6 +62,7 @@ describe('a reload of what belongs to the process', () => {
     }
     expect(before).toBe(2);
     await eventually(async () => (await listening()) === before);
+    await eventually(() => proxy.events('worker-started').length === 2);
   });
 
   it('refuses more workers than there is room for, with the way out', async () => {
