@@ -238,6 +238,7 @@ export class Sources {
 
   #onState(pool: string, registry: string, state: FeedState): void {
     const { publish } = this.#context;
+    if (this.#isSucceeded) return;
     if (state.heldReason !== null) publish({ type: 'registry-held', registry, pool, reason: state.heldReason });
     if (state.error !== null && !this.#lost.has(registry)) {
       this.#lost.add(registry);

@@ -23,7 +23,7 @@ describe('where endpoints come from', () => {
       log: (_, message) => void said.push(message),
       stateDirectory: state.path,
       onSet: (_, set) => sets.push(set.map(({ host, port, weight }) => `${host}:${port} ${weight}`)),
-      publish() {},
+      publish: ({ type }) => void said.push(type),
       succession: null,
     });
   });
