@@ -242,10 +242,17 @@ export class DataPlane {
   /** After a stall the wheel catches up, so that no timeout gets longer than the stall itself. */
   readonly #turnWheel = (): void => {
     const now = performance.now();
-    // Here, where timeouts come due: the stall may have been behind the tick.
-    if (now - this.#nextTickMs > LAG_MS) for (const pool of this.#pools.values()) pool.hold(this.#options.clock.now());
+    const lateMs = now - this.#nextTickMs;
+    // Here, where timeouts come due: the stall may have been behind the tick, and the next tick sees nothing of it.
+    if (lateMs > LAG_MS) this.#stalled(lateMs);
     for (; this.#nextTickMs <= now; this.#nextTickMs += TICK_MS) this.#wheel.tick();
   };
+
+  #stalled(forMs: number): void {
+    const nowMs = this.#options.clock.now();
+    this.#options.heartbeats.beat(this.#row, nowMs, forMs);
+    for (const pool of this.#pools.values()) pool.hold(nowMs);
+  }
 
   #tickDrain(nowMs: number): void {
     this.streams.endIdle(nowMs - this.#patienceMs);

@@ -138,7 +138,7 @@ export class LocalPlane implements AttemptsContext {
 
   #tick(): void {
     const now = performance.now();
-    if (now - this.#nextTickMs > LATE_MS) this.#lateMs = now;
+    this.#noteLag(now);
     // Behind the reads of this turn: after a stall of the host's the answers lie in the sockets already.
     setImmediate(this.#turnWheel);
     const nowMs = this.clock.now();
@@ -151,10 +151,15 @@ export class LocalPlane implements AttemptsContext {
 
   readonly #turnWheel = (): void => {
     const now = performance.now();
-    // Here, as the stall may have been behind the tick.
+    // Here too, as the stall may have been behind the tick, and the next one sees nothing of it.
+    this.#noteLag(now);
     if (now - this.#nextTickMs > LAG_MS) for (const pool of this.#pools.values()) pool.hold(this.clock.now());
     for (; this.#nextTickMs <= now; this.#nextTickMs += TICK_MS) this.wheel.tick();
   };
+
+  #noteLag(now: number): void {
+    if (now - this.#nextTickMs > LATE_MS) this.#lateMs = now;
+  }
 
   close(): void {
     clearInterval(this.#timer);
