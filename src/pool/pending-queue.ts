@@ -7,7 +7,7 @@ export interface PoolWaiter {
   onTurn(): boolean;
 }
 
-/** A place in the queue of a pool; the waiter leaves it by setting `waiter` to null. */
+/** A place in the queue of a pool, given up by `leave`; `waiter` is null from then on. */
 export interface PendingPlace {
   waiter: PoolWaiter | null;
 }
