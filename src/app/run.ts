@@ -8,7 +8,7 @@ import type { EvenkeelEvent } from '../telemetry/event-log.ts';
 import { createLog, type Logger } from '../telemetry/log.ts';
 import { catalogs } from './catalogs.ts';
 import { centreSource } from './centre-source.ts';
-import { inlineMore } from './compiler.ts';
+import { compileBeside } from './compiler.ts';
 import { ControlPlane } from './control-plane.ts';
 import { type LoadedDocument, loadDocument } from './document.ts';
 import { DocumentWatcher } from './document-watcher.ts';
@@ -114,7 +114,7 @@ export async function serve(
   onReady: (admin: string | null) => void,
   predecessor: Predecessor | null = null,
 ): Promise<number> {
-  inlineMore();
+  compileBeside();
   const ended = Promise.withResolvers<string>();
   const stop = plane.events.listen((event) => {
     if (event.type === 'upgraded') ended.resolve(`process ${event.pid} took over`);
