@@ -42,6 +42,8 @@ export class LatencyEstimates {
   #failureRate = 0;
   /** Endpoints with points above 0: none in good times. */
   readonly #points = new Map<Endpoint, number>();
+  /** How long endpoints were waited for in vain, all in all, since they last answered. */
+  readonly #inVain = new Map<Endpoint, number>();
 
   constructor(decayMs: number) {
     this.#decayMs = decayMs;
@@ -55,9 +57,10 @@ export class LatencyEstimates {
     this.#members = set.available;
     this.#medianDueMs = 0;
     this.refresh(nowMs);
-    if (this.#points.size === 0) return;
+    if (this.#points.size === 0 && this.#inVain.size === 0) return;
     const all = new Set(set.all);
-    for (const endpoint of this.#points.keys()) if (!all.has(endpoint)) this.#points.delete(endpoint);
+    for (const known of [this.#points, this.#inVain])
+      for (const endpoint of known.keys()) if (!all.has(endpoint)) known.delete(endpoint);
   }
 
   /** Takes the median anew, at most once a second. */
@@ -86,9 +89,12 @@ export class LatencyEstimates {
     const observed = latencyMs > FLOOR_MS ? latencyMs : FLOOR_MS;
     const estimate = this.#decayed(endpoint, nowMs);
     if (outcome === Outcome.CLIENT_GONE) {
-      // It would have taken longer than this: the elapsed time is a lower bound and can only raise.
-      if (observed > estimate) endpoint.setLatency(observed, nowMs);
-    } else if (isFailure(outcome)) {
+      const inVain = this.#waitedInVain(endpoint, observed);
+      if (inVain > estimate) endpoint.setLatency(inVain, nowMs);
+      return;
+    }
+    if (this.#inVain.size > 0) this.#inVain.delete(endpoint);
+    if (isFailure(outcome)) {
       const least = this.#failed(endpoint) ? PENALTY_MS : observed;
       endpoint.setLatency(estimate > least ? estimate : least, nowMs);
     } else {
@@ -97,6 +103,16 @@ export class LatencyEstimates {
       else if (nowMs - endpoint.latencyStampMs >= RELIEF_STEP_MS)
         endpoint.setLatency(this.#relieved(endpoint, estimate, observed, nowMs), nowMs);
     }
+  }
+
+  /**
+   * Nobody waited for the answer: it would have taken longer than that, which can only raise an estimate. What was waited since the last answer is added up, or an
+   * endpoint that never answers would look no slower than the moment at which its requests are hedged.
+   */
+  #waitedInVain(endpoint: Endpoint, ms: number): number {
+    const all = Math.min(PENALTY_MS, (this.#inVain.get(endpoint) ?? 0) + ms);
+    this.#inVain.set(endpoint, all);
+    return all;
   }
 
   /** Half the way down at most, however long ago the last answer was: one fast answer is no proof. */

@@ -106,10 +106,21 @@ describe('latency estimates', () => {
 
   it('lets a client that left raise an estimate, never lower it, and never counts it as a failure', () => {
     learnAll(10);
-    for (let i = 0; i < 20; i++) answer(members[0], 1, Outcome.CLIENT_GONE);
+    for (let i = 0; i < 9; i++) answer(members[0], 1, Outcome.CLIENT_GONE);
     expect(estimates.latencyMs(members[0], now)).toBeCloseTo(10, 1);
     answer(members[0], 700, Outcome.CLIENT_GONE);
-    expect(estimates.latencyMs(members[0], now)).toBe(700);
+    expect(estimates.latencyMs(members[0], now)).toBe(709);
+  });
+
+  it('adds up what was waited in vain until the endpoint answers', () => {
+    learnAll(10);
+    for (let i = 0; i < 50; i++) answer(members[0], 16, Outcome.CLIENT_GONE);
+    expect(estimates.latencyMs(members[0], now)).toBe(800);
+    for (let i = 0; i < 50; i++) {
+      answer(members[1], 16, Outcome.CLIENT_GONE);
+      answer(members[1], 10);
+    }
+    expect(estimates.latencyMs(members[1], now)).toBeLessThan(20);
   });
 
   it('sees a stall before anything returns', () => {

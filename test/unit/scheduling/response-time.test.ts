@@ -65,6 +65,32 @@ describe('response-time', () => {
     expect(quick).toBeLessThanOrEqual(2000 / 200 + 3);
   });
 
+  it('leaves an endpoint alone that never answers, though each of its requests is hedged and given up soon', () => {
+    const clock = new ManualClock();
+    const members = new EndpointFactory().many(5);
+    const { scheduler } = make(members, clock);
+    const random = seededRandom(7);
+    const due: { ms: number; endpoint: Endpoint; outcome: Outcome; tookMs: number }[] = [];
+    let silent = 0;
+    for (let ms = 0; ms < 20_000; ms++) {
+      clock.advance(1);
+      for (const one of due.filter((one) => one.ms <= ms)) {
+        due.splice(due.indexOf(one), 1);
+        one.endpoint.answered(clock.now() - one.tookMs);
+        scheduler.onAnswer?.(one.endpoint, one.outcome, one.tookMs, clock.now());
+        one.endpoint.end(one.outcome, one.tookMs);
+      }
+      const endpoint = scheduler.pick(0, none) as Endpoint;
+      endpoint.begin(clock.now());
+      const isSilent = endpoint === members[0];
+      if (isSilent && ms > 1000) silent++;
+      // Hedged after 12 ms, and answered by another 4 ms later.
+      const tookMs = isSilent ? 16 : Math.ceil(-4 * Math.log(1 - random()));
+      due.push({ ms: ms + tookMs, endpoint, outcome: isSilent ? Outcome.CLIENT_GONE : Outcome.OK, tookMs });
+    }
+    expect(silent / 19_000).toBeLessThan(0.006);
+  });
+
   it('does not prefer an idle heavy endpoint to a light one, nor a light one to a heavy one with the same load per weight', () => {
     const members = new EndpointFactory().weighted([4, 1, 1, 1, 1]);
     const { scheduler, clock } = make(members);
