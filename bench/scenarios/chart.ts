@@ -2,7 +2,7 @@ import { ms } from './report.ts';
 import type { Result, WindowReport } from './verdict.ts';
 
 const COLUMNS = 3;
-const PANEL = 490;
+const PANEL = 550;
 const NAMES = 196;
 const AXIS = 200;
 const ROW = 17;

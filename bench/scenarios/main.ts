@@ -22,7 +22,7 @@ What clients see when an endpoint is slow, silent, failing, flapping or gone, be
   --quick          short windows, and of evenkeel's algorithms the default one alone: about five minutes
   --only WORDS     scenarios (or rows of the table) of these names, and subjects whose names contain one, comma between them: --only slower,response-time
   --seconds N      length of a window (default 8, quick 4)
-  --tries N        how often a cell is played while the machine is busy with something else (default 3)
+  --tries N        how often a cell is played while the machine is busy with something else (default 3); the quietest counts
 
 Scenarios: SCENARIOS
 Subjects: SUBJECTS
@@ -137,12 +137,18 @@ async function playWell(scenario: Scenario, subject: Subject, folder: string): P
   let summaries: readonly Summary[] = [];
   for (let i = 0; i < Number(values.tries); i++) {
     progress(`${scenario.name}, ${subject.name}${i === 0 ? '' : ', again: the machine was busy'}`);
-    summaries = await playCell(scenario, subject, folder);
+    const again = await playCell(scenario, subject, folder);
+    if (i === 0 || latest(again) < latest(summaries)) summaries = again;
     if (summaries.every(({ isSound }) => isSound)) break;
   }
   progress('');
   for (const [i, summary] of summaries.entries()) console.log(line(scenario.windows[i].name, subject.name, summary));
   return summaries;
+}
+
+/** How late the load was sent where it was sent latest: the try on the quietest machine counts, whatever it measured. */
+function latest(summaries: readonly Summary[]): number {
+  return Math.max(...summaries.map(({ lateP99Ms }) => lateP99Ms));
 }
 
 function line(window: string, subject: string, summary: Summary): string {

@@ -57,7 +57,7 @@ function table({ window, results, skipped }: WindowReport): string[] {
   }
   for (const reason of skipped) lines.push('', `Left out: ${reason}.`);
   if (results.some(({ summary }) => !summary.isSound))
-    lines.push('', '(?): the machine had no time for the measurement; not to be judged.');
+    lines.push('', '(?): the machine was busy and requests were sent late; the figures hold that lateness.');
   return lines;
 }
 

@@ -58,13 +58,20 @@ describe('bench:scenarios', () => {
     expect(found.goodput).toBeCloseTo(50 / (1250 * 4), 6);
   });
 
-  it('judges nothing when the sender or the endpoints were late', () => {
+  it('doubts what was measured while the sender or the endpoints were late', () => {
     const rows = (lateMs: number) => Array.from({ length: 100 }, (_, i) => [2000 + i, 5, 200, lateMs] as const);
     const healthyWindow = windowOf('healthy');
     expect(summarise(healthyWindow, 0, recordsOf(rows(0.3)), quiet).isSound).toBe(true);
     expect(summarise(healthyWindow, 0, recordsOf(rows(3)), quiet).isSound).toBe(false);
     expect(summarise(healthyWindow, 0, recordsOf(rows(0.3)), { ...quiet, latenessP99Ms: 4 }).isSound).toBe(false);
-    expect(misses(reportOf('slower', own({})), own({ isSound: false }))[0]).toContain('not judged');
+  });
+
+  it('judges what was measured late by what holds all the same', () => {
+    const slower = reportOf('slower', peer);
+    expect(misses(slower, own({ isSound: false, p99Ms: 29 }))).toEqual([]);
+    expect(misses(slower, own({ isSound: false, p99Ms: 31 }))[0]).toMatch(/p99 31 > 30 \(not judged/);
+    const latePeer = { ...peer, summary: { ...summary, isSound: false } };
+    expect(misses(reportOf('healthy', latePeer), own({}))[0]).toContain('not judged');
   });
 
   it('finds when an endpoint has its fair share again', () => {
