@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { FineTimer, type FineTimers } from '../base/fine-timers.ts';
 import { type TimerWheel, WheelTimer } from '../base/timer-wheel.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import { Tried } from '../endpoint/endpoint-set.ts';
@@ -10,16 +11,23 @@ import type { Reason } from '../proxy/listener-cells.ts';
 import { METHOD_LABELS, type RouteCells } from '../routing/route-cells.ts';
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
-export const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']);
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY']);
+
+/** Whether a request may be sent twice: by its method, or because its client says so (draft-ietf-httpapi-idempotency-key-header). */
+export function isIdempotent(method: string, idempotencyKey: unknown): boolean {
+  return IDEMPOTENT.has(method) || (idempotencyKey !== undefined && idempotencyKey !== '');
+}
 
 /** What carries one request: undici's client, or http-proxy-3. Never throws. */
 export interface Carrier {
-  /** Its method is. */
+  /** The request is. */
   readonly idempotent: boolean;
+  /** Attempts that an evenkeel before us had made when it sent this one: layers must not multiply each other's retries. */
+  readonly earlierAttempts: number;
   /** Whether the body can be sent once more from its beginning. */
   readonly replayable: boolean;
-  /** Sends the request to this endpoint; tells how it goes on by the methods of `Attempts`. */
-  send(endpoint: Endpoint): void;
+  /** Sends the request to this endpoint, which is told `attempt` when it is not the first; tells how it goes on by the methods of `Attempts`. */
+  send(endpoint: Endpoint, attempt: number): void;
   /** Ends the present attempt and tells nothing more of it. */
   drop(): void;
   /** No endpoint answered. Called at most once, and then nothing else. */
@@ -30,6 +38,7 @@ export interface Carrier {
 export interface AttemptsContext {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
+  readonly fine: FineTimers;
   /** The row of shared memory that is counted in. */
   readonly row: number;
 }
@@ -56,6 +65,7 @@ export class Attempts implements PoolWaiter {
   readonly #arrivalMs: number;
   readonly #attemptTimer = new WheelTimer(() => this.#onAttemptTimer());
   readonly #requestTimer = new WheelTimer(() => this.#onRequestTimer());
+  readonly #backOffTimer = new FineTimer(() => this.#acquire());
   #place: PendingPlace | null = null;
   #endpoint: Endpoint | null = null;
   #wait: Wait = Wait.NONE;
@@ -122,7 +132,7 @@ export class Attempts implements PoolWaiter {
     this.#endpoint = endpoint;
     this.#startedMs = nowMs;
     this.#sentMs = 0;
-    this.#carrier.send(endpoint);
+    this.#carrier.send(endpoint, this.attempts + this.#carrier.earlierAttempts);
   }
 
   // --- what the carrier tells ------------------------------------------------------------------------------------------------------
@@ -161,8 +171,7 @@ export class Attempts implements PoolWaiter {
     if (bit !== 0 && this.#othersLeft() && this.#mayRetry(bit)) {
       this.#carrier.drop();
       this.#pool.release(endpoint, this.#outcome, this.#latencyMs);
-      this.#tried.add(endpoint);
-      this.#acquire();
+      this.#retryLater(endpoint);
       return false;
     }
     this.#status = status;
@@ -240,9 +249,18 @@ export class Attempts implements PoolWaiter {
     this.#failReason = reason;
     this.#failStatus = status;
     this.#cause = cause;
+    const atOnce = bit === RetryOn.CONNECT && this.#othersLeft();
     if (!this.#mayRetry(bit)) return this.#giveUp();
+    if (!atOnce) return this.#retryLater(endpoint);
     this.#tried.add(endpoint);
     this.#acquire();
+  }
+
+  /** Something was reached and could not: it is given time, and not all are to come back at once. */
+  #retryLater(failed: Endpoint): void {
+    this.#endpoint = null;
+    this.#tried.add(failed);
+    this.#context.fine.arm(this.#backOffTimer, this.#pool.retryDelayMs(this.attempts - this.#freeAttempts));
   }
 
   #endAttempt(outcome: Outcome): void {
@@ -259,7 +277,7 @@ export class Attempts implements PoolWaiter {
   #mayRetry(bit: number): boolean {
     if ((this.#pool.retryOn & bit) === 0 || !this.#attemptsLeft()) return false;
     if (bit === RetryOn.CONNECT ? !this.#carrier.replayable : !this.#repeatable()) return false;
-    return this.#pool.takeRetry(retryReason(bit));
+    return this.#carrier.earlierAttempts === 0 && this.#pool.takeRetry(retryReason(bit));
   }
 
   #attemptsLeft(): boolean {
@@ -285,6 +303,7 @@ export class Attempts implements PoolWaiter {
     this.#endpoint = null;
     this.#disarm();
     this.#context.wheel.disarm(this.#requestTimer);
+    this.#context.fine.disarm(this.#backOffTimer);
     this.#cells.count(this.#context.row, this.#method, status, this.#context.clock.now() - this.#arrivalMs);
   }
 
@@ -328,15 +347,14 @@ export class Attempts implements PoolWaiter {
       this.#endAttempt(Outcome.TIMED_OUT);
       this.#failReason = 'response-timeout';
       this.#failStatus = 504;
-      this.#tried.add(endpoint);
-      this.#acquire();
+      this.#retryLater(endpoint);
     } else if (leftMs < Infinity) {
       this.#arm(Wait.RESPONSE, leftMs);
     }
   }
 
   #takeAbandon(): boolean {
-    return this.#pool.takeRetry(retryReason(RetryOn.TIMEOUT));
+    return this.#carrier.earlierAttempts === 0 && this.#pool.takeRetry(retryReason(RetryOn.TIMEOUT));
   }
 
   #arm(wait: Wait, ms: number): void {

@@ -3,10 +3,11 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
+import { ATTEMPT_HEADER } from '../proxy/attempt-header.ts';
 import { FRESH_MS } from '../proxy/http1/upstream-connections.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
 import { isLocalError } from '../proxy/local-error.ts';
-import { Attempts, type Carrier, IDEMPOTENT } from './attempts.ts';
+import { Attempts, type Carrier, isIdempotent } from './attempts.ts';
 import { BalancerError } from './balancer-error.ts';
 import type { ConnectionWatcher, EndpointClient, EndpointClients } from './endpoint-clients.ts';
 import type { LocalPlane } from './local-plane.ts';
@@ -28,6 +29,8 @@ export interface DispatchContext {
  */
 export class DispatchRun implements Carrier, ConnectionWatcher, Dispatcher.DispatchController {
   readonly idempotent: boolean;
+  /** Whoever calls is the first. */
+  readonly earlierAttempts = 0;
   aborted = false;
   reason: Error | null = null;
   readonly #context: DispatchContext;
@@ -47,8 +50,8 @@ export class DispatchRun implements Carrier, ConnectionWatcher, Dispatcher.Dispa
     this.#context = context;
     this.#options = options;
     this.#handler = handler;
-    this.idempotent = IDEMPOTENT.has(options.method) && !options.upgrade;
     this.#headers = headersOf(options, pool.options.host === 'keep');
+    this.idempotent = isIdempotent(options.method, this.#header('idempotency-key')) && !options.upgrade;
     const body = options.body as unknown;
     this.#once = isRepeatable(body)
       ? null
@@ -115,7 +118,7 @@ export class DispatchRun implements Carrier, ConnectionWatcher, Dispatcher.Dispa
 
   // --- what the attempts ask for ---------------------------------------------------------------------------------------------------
 
-  send(endpoint: Endpoint): void {
+  send(endpoint: Endpoint, number: number): void {
     const { plane, clients, pool } = this.#context;
     const { idle, between } = pool.options.timeouts;
     const client = clients.take(endpoint, plane.dialer(pool.name), idle ?? 4000, this.#unusedMs());
@@ -126,7 +129,7 @@ export class DispatchRun implements Carrier, ConnectionWatcher, Dispatcher.Dispa
     const { origin: _origin, body: _body, ...rest } = this.#options;
     const options = {
       ...rest,
-      headers: this.#headers,
+      headers: number > 1 ? [...this.#headers, ATTEMPT_HEADER, String(number)] : this.#headers,
       body: (this.#once ?? this.#options.body) as Dispatcher.DispatchOptions['body'],
       headersTimeout: rest.headersTimeout ?? 0,
       bodyTimeout: rest.bodyTimeout ?? between ?? 0,

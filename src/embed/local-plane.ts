@@ -1,6 +1,7 @@
 import { Dialers } from '../app/dialers.ts';
 import type { ToWorker, WorkerPool } from '../app/messages.ts';
 import type { Clock } from '../base/clock.ts';
+import { FineTimers } from '../base/fine-timers.ts';
 import type { Random } from '../base/random.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
@@ -39,6 +40,7 @@ export interface LocalPlaneOptions {
 export class LocalPlane implements AttemptsContext {
   readonly clock: Clock;
   readonly wheel = new TimerWheel(TICK_MS);
+  readonly fine: FineTimers;
   readonly row = ROW;
   /** Ask the faces to forget the connections to an endpoint. */
   readonly goneListeners = new Set<(endpoint: Endpoint) => void>();
@@ -54,6 +56,7 @@ export class LocalPlane implements AttemptsContext {
   constructor(options: LocalPlaneOptions) {
     this.#options = options;
     this.clock = options.clock;
+    this.fine = new FineTimers(options.clock);
     this.#dialers = new Dialers(options.clock, options.onTlsRefused);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#timer.unref();
@@ -163,5 +166,6 @@ export class LocalPlane implements AttemptsContext {
 
   close(): void {
     clearInterval(this.#timer);
+    this.fine.close();
   }
 }

@@ -2,11 +2,12 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
+import { ATTEMPT_HEADER, earlierAttemptsOf } from '../proxy/attempt-header.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
 import { isLocalError } from '../proxy/local-error.ts';
 import { mayTrail } from '../wire/http1/chunked-reader.ts';
 import { unmapped } from '../wire/proxy-protocol.ts';
-import { Attempts, type Carrier, IDEMPOTENT } from './attempts.ts';
+import { Attempts, type Carrier, isIdempotent } from './attempts.ts';
 import { BalancerError } from './balancer-error.ts';
 import type { EndpointAgent } from './endpoint-agents.ts';
 import { KeptBody } from './kept-body.ts';
@@ -27,6 +28,7 @@ export type Next = (error?: unknown) => void;
 /** One request of a host's server on its way through a pool, carried by http-proxy-3. */
 export class ProxyRun implements Carrier {
   readonly idempotent: boolean;
+  readonly earlierAttempts: number;
   readonly #faces: ProxyFaces;
   readonly #pool: Pool;
   readonly #request: IncomingMessage;
@@ -48,7 +50,8 @@ export class ProxyRun implements Carrier {
     this.#request = request;
     this.#response = response;
     this.#next = next;
-    this.idempotent = IDEMPOTENT.has(request.method ?? '');
+    this.idempotent = isIdempotent(request.method ?? '', request.headers['idempotency-key']);
+    this.earlierAttempts = faces.trustsForwarded ? earlierAttemptsOf(request.headers[ATTEMPT_HEADER]) : 0;
     this.#headers = requestHeaders(request, faces.trustsForwarded);
     this.#body = new KeptBody(request);
     const cells = faces.plane.cells('middleware', pool.name);
@@ -70,13 +73,15 @@ export class ProxyRun implements Carrier {
     return this.#body.replayable;
   }
 
-  send(endpoint: Endpoint): void {
+  send(endpoint: Endpoint, attempt: number): void {
     const number = ++this.#number;
     this.#agent = this.#faces.agentOf(this.#pool, endpoint);
     if (!this.idempotent || !this.replayable) this.#agent.forgetStale();
     this.#socket = null;
     this.#proxyRequest = null;
-    const headers = this.#pool.options.host === 'endpoint' ? { ...this.#headers, host: endpoint.id } : this.#headers;
+    const headers = { ...this.#headers };
+    if (this.#pool.options.host === 'endpoint') headers.host = endpoint.id;
+    if (attempt > 1) headers[ATTEMPT_HEADER] = String(attempt);
     const options = {
       target: { protocol: 'http:', host: endpoint.spec.host, port: endpoint.spec.port },
       agent: this.#agent,

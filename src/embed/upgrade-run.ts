@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { Pool } from '../pool/pool.ts';
+import { ATTEMPT_HEADER, earlierAttemptsOf } from '../proxy/attempt-header.ts';
 import { formatAnswer } from '../proxy/http1/answer.ts';
 import type { Reason } from '../proxy/listener-cells.ts';
 import { isLocalError } from '../proxy/local-error.ts';
@@ -15,6 +16,7 @@ import { showHead } from './shown-head.ts';
 /** One WebSocket of a host's server. The connection to the endpoint is opened here, where another can be tried; http-proxy-3 takes it from there. */
 export class UpgradeRun implements Carrier {
   readonly idempotent = false;
+  readonly earlierAttempts: number;
   readonly #faces: ProxyFaces;
   readonly #pool: Pool;
   readonly #request: IncomingMessage;
@@ -31,6 +33,7 @@ export class UpgradeRun implements Carrier {
     this.#request = request;
     this.#client = client;
     this.#head = head;
+    this.earlierAttempts = faces.trustsForwarded ? earlierAttemptsOf(request.headers[ATTEMPT_HEADER]) : 0;
     const cells = faces.plane.cells('upgrade', pool.name);
     this.#attempts = new Attempts(faces.plane, pool, cells, request.method ?? '', hashOf(pool, request), this);
   }
@@ -48,7 +51,7 @@ export class UpgradeRun implements Carrier {
     return !this.#isHandedOver;
   }
 
-  send(endpoint: Endpoint): void {
+  send(endpoint: Endpoint, attempt: number): void {
     const dialer = this.#faces.plane.dialer(this.#pool.name);
     this.#attempts.dialling();
     const { socket } = dialer.dial(endpoint, null);
@@ -59,17 +62,18 @@ export class UpgradeRun implements Carrier {
       else this.#attempts.connectFailed(error);
     });
     socket.once(dialer.readyEvent, () => {
-      if (this.#upstream === socket) this.#handOver(endpoint, socket);
+      if (this.#upstream === socket) this.#handOver(endpoint, socket, attempt);
     });
   }
 
-  #handOver(endpoint: Endpoint, socket: Socket): void {
+  #handOver(endpoint: Endpoint, socket: Socket, attempt: number): void {
     this.#attempts.connected();
     this.#isHandedOver = true;
     const agent = new Agent();
     agent.createConnection = () => socket;
     const headers = upgradeHeaders(this.#request, this.#faces.trustsForwarded);
     if (this.#pool.options.host === 'endpoint') headers.host = endpoint.id;
+    if (attempt > 1) headers[ATTEMPT_HEADER] = String(attempt);
     const { host, port } = endpoint.spec;
     const options = { target: { protocol: 'http:', host, port }, agent };
     try {

@@ -97,6 +97,44 @@ describe('a dispatcher', () => {
     expectSettled(balancer, { ok: 3, reset: 2 });
   });
 
+  it('sends a POST again whose caller gives it an Idempotency-Key, after a back-off, and says which attempt it is', async () => {
+    await using origins = await startOrigins(2);
+    for (const one of origins.all) one.handler = (_, reply) => reply.reset();
+    await using balancer = await balancerOver(origins, { ejection: 'off', retry: { attempts: 1 } });
+    const dispatcher = balancer.dispatcher('orders');
+    const headers = { 'idempotency-key': '7' };
+    const waits: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      const started = performance.now();
+      await expect(request('http://orders/', { method: 'POST', body: 'x', headers, dispatcher })).rejects.toThrow();
+      waits.push(performance.now() - started);
+    }
+    const all = origins.all.flatMap(({ requests }) => requests);
+    expect(all.map(({ fields }) => fields.get('x-evenkeel-attempt') ?? '').toSorted()).toEqual([
+      ...Array.from({ length: 8 }, () => ''),
+      ...Array.from({ length: 8 }, () => '2'),
+    ]);
+    // Up to 25 ms with full jitter: that all of eight are below 3 happens once in 25 million times.
+    expect(Math.max(...waits)).toBeGreaterThan(3);
+    expectSettled(balancer, { reset: 16 });
+  });
+
+  it('a request that is aborted during its back-off is not sent again', async () => {
+    await using origins = await startOrigins(2);
+    const abort = new AbortController();
+    for (const one of origins.all)
+      one.handler = (_, reply) => {
+        reply.reset();
+        setTimeout(() => abort.abort(), 0);
+      };
+    await using balancer = await balancerOver(origins, { ejection: 'off' });
+    const dispatcher = balancer.dispatcher('orders');
+    await expect(request('http://orders/', { dispatcher, signal: abort.signal })).rejects.toThrow();
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(origins.all.flatMap(({ requests }) => requests).length).toBeLessThanOrEqual(2);
+    expect(balancer.pools.orders.snapshot().endpoints.map(({ active }) => active)).toEqual([0, 0]);
+  });
+
   it('takes another endpoint for a 503, and hands over the last one when there is no other', async () => {
     await using origins = await startOrigins(2);
     origins[0].handler = (_, reply) => void reply.send(503, 'busy');

@@ -104,6 +104,24 @@ describe('a middleware', () => {
     for (let i = 0; i < 4; i++) expect(await (await fetch(over.url)).text()).toBe('b');
   });
 
+  it('says which attempt an endpoint sees, and makes none of its own for a proxy in front that is at it', async () => {
+    await using origins = await startOrigins(2);
+    for (const one of origins.all) one.handler = (_, reply) => reply.reset();
+    await using balancer = await balancerOver(origins.settings, { ejection: 'off', retry: { attempts: 1 } });
+    await using stranger = await serve(balancer.middleware('orders'));
+    await using behind = await serve(balancer.middleware('orders', { trustForwarded: true }));
+    const said = async (url: string, method: string, headers: Record<string, string>) => {
+      for (const { requests } of origins.all) requests.length = 0;
+      expect((await fetch(url, { method, headers })).status).toBe(502);
+      const all = origins.all.flatMap(({ requests }) => requests);
+      return all.map(({ fields }) => fields.get('x-evenkeel-attempt') ?? '-').toSorted();
+    };
+    expect(await said(stranger.url, 'GET', { 'x-evenkeel-attempt': '3' })).toEqual(['-', '2']);
+    expect(await said(behind.url, 'GET', { 'x-evenkeel-attempt': '3' })).toEqual(['3']);
+    expect(await said(stranger.url, 'POST', { 'idempotency-key': 'a' })).toEqual(['-', '2']);
+    expect(await said(stranger.url, 'POST', {})).toEqual(['-']);
+  });
+
   it('lets go of the endpoint when the client leaves, without blaming it', async () => {
     await using origins = await startOrigins(1);
     origins[0].handler = ({ target }, reply) => {

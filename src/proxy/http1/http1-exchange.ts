@@ -4,6 +4,7 @@ import type { Pool } from '../../pool/pool.ts';
 import { Method } from '../../wire/http1/method.ts';
 import { RequestHead } from '../../wire/http1/request-head.ts';
 import type { AccessRecord } from '../access-sink.ts';
+import { ATTEMPT_HEADER, earlierAttemptsOf } from '../attempt-header.ts';
 import { REASONS, type Reason } from '../listener-cells.ts';
 import type { ClientConnection } from './client-connection.ts';
 import type { BoundRoute, Http1Engine } from './engine.ts';
@@ -249,8 +250,7 @@ export class Http1Exchange extends RequestView implements Exchange, AccessRecord
   /** Attempts that an evenkeel before us had made when it sent this one: layers must not multiply each other's retries. */
   get earlierAttempts(): number {
     if (!this.client.trusted) return 0;
-    const attempt = this.header('x-evenkeel-attempt');
-    return attempt !== null && /^[1-9]\d?$/.test(attempt) ? Number(attempt) - 1 : 0;
+    return earlierAttemptsOf(this.header(ATTEMPT_HEADER));
   }
 
   get queueMs(): number {
