@@ -1,4 +1,5 @@
 import { pbkdf2Sync } from 'node:crypto';
+import type { Server, Socket } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
 import { parentPort } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
@@ -36,9 +37,30 @@ function start({ worker, workers, row, rows, heartbeats, chunks, affinityKey }: 
 /** What came while parts of users were being imported: it may build on the document that names them. */
 let held: ToWorker[] | null = null;
 
+/** What listening servers accepted that are held: they accept from the moment they are here. */
+const early = new Map<Server, Socket[]>();
+
 function receive(message: ToWorker): void {
-  if (held === null) take(message);
-  else held.push(message);
+  if (held === null) return take(message);
+  held.push(message);
+  if (message.kind === 'client') hold(message.socket);
+  if (message.kind !== 'adopt') return;
+  const accepted: Socket[] = [];
+  early.set(message.server, accepted);
+  message.server.on('connection', (client) => accepted.push(hold(client)));
+}
+
+/** One that leaves meanwhile is no fault of the thread's. */
+function hold(client: Socket): Socket {
+  client.allowHalfOpen = true;
+  return client.on('error', () => {});
+}
+
+function adopt({ listener, bind, server }: Extract<ToWorker, { kind: 'adopt' }>): void {
+  const accepted = early.get(server) ?? [];
+  early.delete(server);
+  plane.streams.adopt(listener, bind, server);
+  for (const client of accepted) if (!client.destroyed) plane.streams.accept(listener, client);
 }
 
 port.on('message', receive);
@@ -88,7 +110,7 @@ function take(message: ToWorker): void {
     case 'lend':
       return lend(plane, port);
     case 'adopt':
-      return plane.streams.adopt(message.listener, message.bind, message.server);
+      return adopt(message);
     case 'client':
       return plane.streams.accept(message.listener, message.socket);
     case 'end':

@@ -8,7 +8,7 @@ import { createBalancer } from '../../src/embed/balancer.ts';
 import { startOrigins } from '../helpers/balanced-origins.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { type RunningProxy, startProxy } from '../helpers/proxy.ts';
-import { ask } from '../helpers/raw-client.ts';
+import { ask, rawClient } from '../helpers/raw-client.ts';
 import { temporaryDirectory } from '../helpers/temporary-directory.ts';
 
 const EXAMPLES = join(import.meta.dirname, '../../config/examples');
@@ -47,6 +47,33 @@ describe('parts of a user', () => {
     await writeFile(services, JSON.stringify({ orders: origins.all.map(({ address }) => address) }));
     await eventually(async () => (await ask(proxy.port(), 'GET', '/', ['x-api-key: s3cret'])).text === 'b');
     expect(proxy.events('worker-died')).toEqual([]);
+  });
+
+  it('who connects while a worker that takes the place of a dead one imports them is served', async () => {
+    await using origins = await startOrigins(1);
+    await using files = await temporaryDirectory('slow-part');
+    const slowly = 'await new Promise((resolve) => setTimeout(resolve, 300));';
+    const kind = await files.write('slow.ts', `${slowly}\n${answering('served')}`);
+    await using proxy: RunningProxy = await startProxy(
+      {
+        runtime: { workers: 1 },
+        listeners: [{ name: 'web', bind: '127.0.0.1:0', routes: [{ pool: 'orders', middleware: [{ kind }] }] }],
+        pools: { orders: { endpoints: origins.settings } },
+      },
+      { faults: true },
+    );
+    const served = async () => (await ask(proxy.port(), 'GET', '/')).text;
+    expect(await served()).toBe('served');
+    proxy.fault('die', 0);
+    await eventually(() => proxy.events('worker-died').length === 1);
+    // Main listens again at once; the thread behind it is not there yet.
+    await eventually(async () => (await rawClient(proxy.port()).catch(() => null)) !== null);
+    const asked: Promise<string>[] = [];
+    for (let i = 0; i < 40; i++) {
+      asked.push(served());
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(new Set(await Promise.all(asked))).toEqual(new Set(['served']));
   });
 
   it('a reload takes a part whose file changed, relative to the document', async () => {
