@@ -25,11 +25,11 @@ const USAGE = `npm run bench:compare -- [options]
 Compares evenkeel with the proxies found on this machine: CPU time per request, requests/s, latency, memory. Installs nothing.
 
   --quick          some cases, few rounds: about a minute
-  --cost           every case, evenkeel by the fast path and by the documented API beside nginx and HAProxy: at most ten minutes
+  --cost           every case, evenkeel by the fast path and by the documented API beside nginx and HAProxy: some twelve minutes
   --only NAME      only this case (again for more): ${cases.map(({ name }) => name).join(', ')}
   --peer NAME      only these besides evenkeel and nginx (again for more)
   --rounds N       rounds of each case (default 9)
-  --seconds N      length of one peer's turn in a round (default 1)
+  --seconds N      length of one peer's turn in a round (default 1; 3 where many connections or handshakes open it)
   --profile DIR    CPU profiles of evenkeel, one a thread, into DIR
 `;
 

@@ -85,7 +85,8 @@ export async function alternate(one: Case, options: RoundOptions): Promise<Sampl
   const rate = one.kind === 'open' ? await openRate(one, entrants, options) : 0;
   return await takeTurns(entrants, options.rounds, (entrant, round) => {
     options.progress(`${one.name}: round ${round + 1} of ${options.rounds}, ${entrant.name}`);
-    return sampled(entrant, () => (rate > 0 ? openLoop(one, entrant, rate) : closedLoop(one, entrant, options)));
+    const turn = { ...options, seconds: Math.max(options.seconds, one.leastSeconds) };
+    return sampled(entrant, () => (rate > 0 ? openLoop(one, entrant, rate) : closedLoop(one, entrant, turn)));
   });
 }
 
