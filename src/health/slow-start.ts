@@ -12,18 +12,26 @@ export function slowStartShare(sinceMs: number, windowMs: number): number {
 }
 
 /**
- * Multiplies the share into each endpoint's `effectiveWeight`; returns whether one changed. Skipped when most of the pool is new: then nobody is there to
- * carry the rest.
+ * Multiplies the share into each endpoint's `effectiveWeight`, measured by the share of the middle one; returns whether one changed. So it is skipped where most of
+ * the pool is equally new (nobody is there to carry the rest), and one that joins a pool which has just started itself starts slowly all the same.
  */
 export function applySlowStart(available: readonly Endpoint[], nowMs: number, windowMs: number): boolean {
-  const fresh = available.filter((endpoint) => nowMs - endpoint.readySinceMs < windowMs).length;
-  const skip = fresh * 2 > available.length;
+  const middle = middleShare(available, nowMs, windowMs);
   let changed = false;
   for (const endpoint of available) {
-    const share = skip ? 1 : slowStartShare(nowMs - endpoint.readySinceMs, windowMs);
+    const share = Math.min(1, slowStartShare(nowMs - endpoint.readySinceMs, windowMs) / middle);
     const weight = endpoint.weight * share;
     changed ||= weight !== endpoint.effectiveWeight;
     endpoint.effectiveWeight = weight;
   }
   return changed;
+}
+
+/** The share of the middle endpoint by age; of an even number the older one's. */
+function middleShare(available: readonly Endpoint[], nowMs: number, windowMs: number): number {
+  const fresh: number[] = [];
+  for (const { readySinceMs } of available)
+    if (nowMs - readySinceMs < windowMs) fresh.push(slowStartShare(nowMs - readySinceMs, windowMs));
+  const middle = available.length >> 1;
+  return middle < fresh.length ? fresh.sort((a, b) => a - b)[middle] : 1;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Down } from '../../../src/endpoint/down.ts';
 import { selectAvailable } from '../../../src/health/availability.ts';
-import { slowStartShare } from '../../../src/health/slow-start.ts';
+import { applySlowStart, slowStartShare } from '../../../src/health/slow-start.ts';
 import { EndpointFactory } from '../../helpers/endpoint-factory.ts';
 
 const half = { panicThreshold: 0.5 };
@@ -86,5 +86,22 @@ describe('slow start', () => {
       1,
     ]);
     expect(slowStartShare(0, 0)).toBe(1);
+  });
+
+  it('is measured by the middle of the pool: none where most are equally new, one that joins them starts slowly', () => {
+    const all = pool({}, {}, {}, {}, {}, { weight: 4 });
+    const sharesAt = (nowMs: number) => {
+      applySlowStart(all, nowMs, 10_000);
+      return all.map(({ effectiveWeight }) => effectiveWeight);
+    };
+    for (const endpoint of all) endpoint.readySinceMs = 0;
+    expect(sharesAt(2000)).toEqual([1, 1, 1, 1, 1, 4]);
+    all[5].readySinceMs = 5000;
+    expect(sharesAt(5000)).toEqual([1, 1, 1, 1, 1, 0.8]);
+    expect(sharesAt(10_000)).toEqual([1, 1, 1, 1, 1, 2]);
+    expect(sharesAt(15_000)).toEqual([1, 1, 1, 1, 1, 4]);
+    // Four of six newly restarted: the two that stayed cannot carry them.
+    for (const endpoint of all.slice(2)) endpoint.readySinceMs = 100_000;
+    expect(sharesAt(101_000)).toEqual([1, 1, 1, 1, 1, 4]);
   });
 });
