@@ -1,3 +1,4 @@
+import { parseHostPort } from '../base/literals.ts';
 import { ListenerCells } from '../proxy/listener-cells.ts';
 import { type UdpContext, UdpEngine } from '../proxy/udp/engine.ts';
 import type { AccessLogBuffer } from '../telemetry/access-log-buffer.ts';
@@ -35,11 +36,22 @@ export class DatagramListeners {
   ): void {
     for (const one of listeners) this.#configure(one, accessOf);
     for (const [name, served] of this.#served) {
-      const kept = listeners.find(({ options }) => options.name === name)?.options.bind ?? [];
-      for (const bind of served.engine.binds) if (!kept.includes(bind)) served.engine.stopSoon(bind);
-      if (listeners.some(({ options }) => options.name === name)) continue;
+      const now = listeners.find(({ options }) => options.name === name);
+      this.#leaveAddresses(served, now?.options.bind ?? [], listeners);
+      if (now !== undefined) continue;
       this.#served.delete(name);
       this.#leaving.push(served);
+    }
+  }
+
+  /** An address that another listener has now goes to it as it is: nobody opens it anew. One that nobody has is closed when it is quiet. */
+  #leaveAddresses({ engine }: Served, kept: readonly string[], listeners: readonly WorkerListener[]): void {
+    for (const bind of engine.binds) {
+      if (kept.includes(bind)) continue;
+      const isShared = parseHostPort(bind)?.port !== 0;
+      const heir = listeners.find(({ options }) => isShared && options.bind.includes(bind));
+      if (heir === undefined) engine.stopSoon(bind);
+      else engine.giveTo(this.#served.get(heir.options.name)!.engine, bind);
     }
   }
 

@@ -172,6 +172,35 @@ describe('a UDP listener keeps sessions', () => {
     await load;
   });
 
+  it('a listener that gets another name keeps its address and the sessions at it', async () => {
+    const asked: (() => void)[] = [];
+    const slow = await bound((_, { address, port }, socket) => asked.push(() => socket.send('late', port, address)));
+    const { socket, address } = await origin('nobody');
+    socket.close();
+    open.delete(socket);
+    const named = (name: string) => {
+      const { listeners, ...rest } = dns([slow], { replies: 1 });
+      return { ...rest, listeners: [{ ...listeners[0], name, bind: [address] }] };
+    };
+    await using proxy = await startProxy(named('before'));
+    const port = proxy.port();
+    const [first, second] = [await client(), await client()];
+    first.send(port, 'x');
+    await eventually(() => asked.length === 1);
+    await proxy.write(named('after'));
+    expect(await proxy.reload()).toBe('reloaded');
+    // Three times as long as a quiet address that is given up stays open.
+    setTimeout(asked[0], 600);
+    await eventually(() => first.heard.length === 1);
+    second.send(port, 'y');
+    await eventually(() => asked.length === 2);
+    asked[1]();
+    await eventually(() => second.heard.length === 1);
+    await eventually(() => proxy.accessLines().length === 2);
+    expect(proxy.accessLines().map(({ listener }) => listener)).toEqual(expect.arrayContaining(['before', 'after']));
+    await eventually(async () => (await proxy.metric('evenkeel_connections_active')) === 0);
+  });
+
   it.skipIf(!isRoot)('a datagram that nobody can answer is refused, and everybody else is served on', async () => {
     const one = await origin('a');
     await using proxy = await startProxy(dns([one]));

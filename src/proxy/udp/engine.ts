@@ -48,6 +48,8 @@ export function socketType(host: string): 'udp4' | 'udp6' {
 
 interface Door {
   readonly socket: Socket;
+  /** Whose datagrams come here; another one after a reload that gives the address to another listener. */
+  engine: UdpEngine;
   readonly sessions: Set<UdpSession>;
   /** Those of a client's address and port; none where each datagram is a session. */
   readonly clients: Map<string, UdpSession>;
@@ -67,6 +69,7 @@ export class UdpEngine {
   access: SessionSink | null;
   readonly #doors = new Map<string, Door>();
   #leaving: Door[] = [];
+  #sessions = 0;
   /** Sessions that have sent all they ever will, to where nobody answers: they wait for a refusal alone. The eldest first. */
   readonly spare = new Set<UdpSession>();
 
@@ -81,9 +84,9 @@ export class UdpEngine {
     return [...this.#doors.keys()];
   }
 
-  /** Whether a socket is open: no session outlives its own. */
+  /** Whether a socket is open, or a session goes on at an address that another engine has now: no session outlives its socket. */
   get isActive(): boolean {
-    return this.#doors.size + this.#leaving.length > 0;
+    return this.#doors.size + this.#leaving.length + this.#sessions > 0;
   }
 
   /** Takes datagrams on an address. `done` is called once, with null or with why it cannot be had. */
@@ -95,7 +98,7 @@ export class UdpEngine {
       recvBufferSize: RECEIVE_BYTES,
       lookup: noLookup as never,
     });
-    const door: Door = { socket, sessions: new Set(), clients: new Map(), lastMs: 0, leavingSinceMs: 0 };
+    const door: Door = { socket, engine: this, sessions: new Set(), clients: new Map(), lastMs: 0, leavingSinceMs: 0 };
     let tell: typeof done | null = done;
     const once = (error: Error | null) => {
       tell?.(error);
@@ -104,11 +107,11 @@ export class UdpEngine {
     // Later ones are about one client's answer, which is lost as on the way.
     socket.on('error', (error) => {
       if (tell === null) return;
-      this.#doors.delete(bind);
+      door.engine.#doors.delete(bind);
       socket.close();
       once(error);
     });
-    socket.on('message', (bytes, from) => this.#onDatagram(door, bytes, from));
+    socket.on('message', (bytes, from) => door.engine.#onDatagram(door, bytes, from));
     this.#doors.set(bind, door);
     socket.bind({ address: host, port, exclusive: true }, () => once(null));
   }
@@ -128,8 +131,10 @@ export class UdpEngine {
       if (door.clients.get(key) === session) door.clients.delete(key);
       door.sessions.delete(session);
       cells.closed(context.row);
+      this.#sessions--;
     });
     cells.opened(context.row);
+    this.#sessions++;
     door.sessions.add(session);
     if (!settings.perPacket) door.clients.set(key, session);
     session.onClientBytes(bytes, door.lastMs);
@@ -148,6 +153,15 @@ export class UdpEngine {
 
   rejected(reason: Reason): void {
     this.cells.rejected(this.context.row, REASONS.indexOf(reason));
+  }
+
+  /** Gives an address to another engine, open as it is: what waits there is not lost, and sessions go on as they began. */
+  giveTo(heir: UdpEngine, bind: string): void {
+    const door = this.#doors.get(bind);
+    if (door === undefined) return;
+    this.#doors.delete(bind);
+    door.engine = heir;
+    heir.#doors.set(bind, door);
   }
 
   /** Gives an address up: it is closed when nobody waits for an answer there and no datagram has come for a moment. */
