@@ -5,8 +5,8 @@ import { OperationError } from '../base/errors.ts';
 import { formatHostPort, parseHostPort } from '../base/literals.ts';
 import type { Place } from './listener-set.ts';
 
-/** Workers close an address that is given up within a second. */
-const OWN_WAIT_MS = 3000;
+/** Workers close an address that is given up within a second, one for datagrams where clients go on sending within five. */
+const OWN_WAIT_MS = { tcp: 3000, udp: 7000 };
 const OWN_STEP_MS = 25;
 /** Connections that wait for a thread; no more outlast the way to it. */
 const BACKLOG = 511;
@@ -60,7 +60,7 @@ export class Addresses {
         const isBusy = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
         if (isBusy && [...this.#reserved.values()].some((own) => overlap(own, wanted))) return port;
         const isLeaving = this.#givenUp.some((own) => overlap(own, wanted));
-        if (!isBusy || !isLeaving || waitedMs >= OWN_WAIT_MS) throw error;
+        if (!isBusy || !isLeaving || waitedMs >= OWN_WAIT_MS[transport]) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, OWN_STEP_MS));
     }
@@ -85,7 +85,8 @@ export class Addresses {
     this.#reserved.delete(key);
     if (reserved === undefined) return;
     this.#givenUp.push(reserved);
-    setTimeout(() => this.#givenUp.splice(this.#givenUp.indexOf(reserved), 1), OWN_WAIT_MS).unref();
+    const forget = () => this.#givenUp.splice(this.#givenUp.indexOf(reserved), 1);
+    setTimeout(forget, OWN_WAIT_MS[reserved.transport]).unref();
   }
 
   /** Lets go of every address that is not among these. */

@@ -201,6 +201,30 @@ describe('a UDP listener keeps sessions', () => {
     await eventually(async () => (await proxy.metric('evenkeel_connections_active')) === 0);
   });
 
+  it('an address that was given up while clients went on sending can be had back at once', async () => {
+    const one = await origin('a');
+    const { socket, address } = await origin('nobody');
+    socket.close();
+    open.delete(socket);
+    const { listeners, ...rest } = dns([one], { replies: 1 });
+    const other = { ...listeners[0], name: 'other' };
+    const both = { ...rest, listeners: [other, { ...listeners[0], bind: [address] }] };
+    await using proxy = await startProxy(both);
+    const port = proxy.port('dns');
+    const asker = await client();
+    const sends = setInterval(() => asker.send(port, 'x'), 20);
+    try {
+      await proxy.write({ ...rest, listeners: [other] });
+      expect(await proxy.reload()).toBe('reloaded');
+      await proxy.write(both);
+      expect(await proxy.reload()).toBe('reloaded');
+    } finally {
+      clearInterval(sends);
+    }
+    const fresh = await client();
+    expect((await fresh.ask(port, 'y')).text).toBe('a y');
+  });
+
   it.skipIf(!isRoot)('a datagram that nobody can answer is refused, and everybody else is served on', async () => {
     const one = await origin('a');
     await using proxy = await startProxy(dns([one]));
