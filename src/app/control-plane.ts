@@ -335,6 +335,12 @@ export class ControlPlane implements Control {
     return this.inForce.reload();
   }
 
+  /** Asked by a signal, which nobody gets an answer to: where another process has taken over meanwhile, it is asked. */
+  async reloadBySignal(signal: NodeJS.Signals): Promise<void> {
+    const { accepted } = await this.reload();
+    if (!accepted) this.#succession.passOn(signal);
+  }
+
   judge(text: string, against: string | null): Promise<Judgement> {
     return this.inForce.judge(text, against);
   }

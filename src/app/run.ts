@@ -204,7 +204,7 @@ function listenToSignals(plane: ControlPlane, log: Logger, end: (signal: string)
     plane.cut();
     lastResort(LAST_RESORT_MS);
   };
-  const onReload = () => void plane.reload();
+  const onReload = (signal: NodeJS.Signals) => void plane.reloadBySignal(signal);
   const onReopen = () => plane.reopenLogs();
   const onUpgrade = () => void plane.upgrade();
   process.on('SIGTERM', onEnd);

@@ -78,6 +78,11 @@ export class Succession {
     return this.#parts.turns.take(() => this.#run());
   }
 
+  /** A signal that found this process succeeded: the one that serves gets it. */
+  passOn(signal: NodeJS.Signals): void {
+    if (this.#parts.ending.isSucceeded) this.#upgrade?.passOn(signal);
+  }
+
   /** The process ends: nobody is to come in its place any more. */
   abort(reason: string): void {
     this.#upgrade?.abort(reason);

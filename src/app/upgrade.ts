@@ -90,6 +90,11 @@ export class Upgrade {
     if (this.#isGiving) await this.#outcome.promise.catch(() => {});
   }
 
+  /** What was sent to this process and is the new one's now. */
+  passOn(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   /** Ends the attempt, unless it has succeeded. */
   abort(reason: string): void {
     this.#fail(new OperationError('upgrade', reason));
