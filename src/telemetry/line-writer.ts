@@ -228,11 +228,15 @@ function isBusy(error: NodeJS.ErrnoException): boolean {
   return error.code === 'EAGAIN' || error.code === 'EBUSY';
 }
 
+/** A FIFO that nobody reads would hold a thread of the pool for good, and with it the end of the process: opening fails then, writing is tried again. */
+const { O_APPEND, O_CREAT, O_NONBLOCK = 0, O_WRONLY } = fs.constants;
+
 function openForAppend(path: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.open(path, 'a', 0o640, (error, fd) => {
-      if (error === null) resolve(fd);
-      else reject(new OperationError('log-open', `cannot open ${path}: ${error.message}`, { cause: error }));
+    fs.open(path, O_APPEND | O_CREAT | O_NONBLOCK | O_WRONLY, 0o640, (error, fd) => {
+      if (error === null) return resolve(fd);
+      const why = error.code === 'ENXIO' ? 'nobody reads this pipe' : error.message;
+      reject(new OperationError('log-open', `cannot open ${path}: ${why}`, { cause: error }));
     });
   });
 }

@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { execFileSync, spawn } from 'node:child_process';
+import { constants, existsSync } from 'node:fs';
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
@@ -83,6 +83,24 @@ describe('LineWriter', () => {
     expect(troubles.length).toBe(1);
     expect(troubles[0]?.message).toContain('ENOSPC');
     await writer.close();
+  });
+
+  it('does not wait for who reads a pipe: refuses one that nobody reads, loses and counts what does not fit', async () => {
+    await using directory = await temporaryDirectory('lines');
+    const path = join(directory.path, 'pipe');
+    execFileSync('mkfifo', [path]);
+    const writer = new LineWriter({ target: path });
+    await expect(writer.open()).rejects.toThrow('nobody reads this pipe');
+    const reader = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      await writer.open();
+      // A pipe holds 64 KiB.
+      for (let i = 0; i < 4; i++) writer.write(`${'x'.repeat(39_999)}\n`);
+      await writer.close(50);
+      expect(writer.lostLines).toBe(3);
+    } finally {
+      await reader.close();
+    }
   });
 
   it('is not slowed to a crawl by a pipe that does not block', async () => {
