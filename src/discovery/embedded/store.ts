@@ -126,11 +126,12 @@ export class Store implements Journal {
     return new Promise((resolve) => (this.#urgent ? this.#waiters : this.#inFlightWaiters).push(resolve));
   }
 
-  /** Writes what is left and lets go of the file. */
+  /** Writes what is left, where the disk failed by one last attempt, and lets go of the file. */
   async close(): Promise<void> {
     if (this.#dead) return;
     const exited = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
-    while (!this.#failing && !this.#dead && (this.#writing || this.#dirty.size > 0)) {
+    let triesLeft = this.#writing ? 2 : 1;
+    while (!this.#dead && (this.#writing || this.#dirty.size > 0) && !(this.#failing && triesLeft-- === 0)) {
       const written = new Promise<void>((resolve) => {
         this.#onWritten = resolve;
       });

@@ -45,6 +45,24 @@ it('goes on and says so once when the disk is full, and writes everything when t
   await again?.store.close();
 });
 
+it('tries a last time when it is closed: there may be room again', async () => {
+  await using data = await temporaryDirectory('store');
+  const file = new DatabaseSync(join(data.path, 'registry.db'));
+  file.exec('PRAGMA journal_mode = WAL; CREATE TABLE filler (x)');
+  file.close();
+  const limits = { maxPages: 8, retryMs: 60_000, patienceMs: 5000 };
+  const opened = await Store.open(data.path, () => {}, limits);
+  const { store } = opened!;
+  store.node('n', node({ big: 'x'.repeat(200_000) }));
+  await store.committed();
+  store.node('m', node({}));
+  store.node('n', node({ small: 'y' }));
+  await store.close();
+  const again = await Store.open(data.path, () => {});
+  expect(again?.content.rows.map((row) => row.key)).toEqual(['m', 'n']);
+  await again?.store.close();
+});
+
 it('does not keep registrants waiting for a disk that is slow, says so, and writes all the same', async () => {
   await using data = await temporaryDirectory('store');
   const log: string[] = [];
