@@ -44,6 +44,8 @@ export class LentServers {
   take(row: number, listener: string, bind: string, server: Server): void {
     if (!this.#isBorrowing) return this.#workers.post(row, { kind: 'adopt', listener, bind, server });
     const hand = (socket: Socket) => this.#pass(row, listener, socket);
+    // Nothing is read here: at the limit of descriptors a socket may not get over, and what it read after that ends the process.
+    (server as Server & { pauseOnConnect: boolean }).pauseOnConnect = true;
     server.on('connection', hand);
     this.#lent.push({ row, listener, bind, server, hand });
   }
