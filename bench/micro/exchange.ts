@@ -18,6 +18,7 @@ import { ejectionOptions } from '../../src/health/ejection-options.ts';
 import { poolOptions } from '../../src/pool/options.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Http1Engine } from '../../src/proxy/http1/engine.ts';
+import { Refusals } from '../../src/proxy/http1/refusals.ts';
 import { UpstreamConnections } from '../../src/proxy/http1/upstream-connections.ts';
 import type { UpstreamDialer } from '../../src/proxy/http1/upstream-dialer.ts';
 import { ListenerCells } from '../../src/proxy/listener-cells.ts';
@@ -167,6 +168,7 @@ const context = {
   upstreams,
   sockets,
   uniqueIds: new UniqueIds(),
+  refusals: new Refusals(1),
 };
 const engine = new Http1Engine(settings, new ListenerCells(ROWS), context, null);
 for (let i = 0; i < CONNECTIONS; i++) {

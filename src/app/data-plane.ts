@@ -7,6 +7,7 @@ import type { EndpointDelta } from '../endpoint/delta.ts';
 import { PoolWords } from '../endpoint/pool-words.ts';
 import { SlotTable } from '../endpoint/slots.ts';
 import { Pool, type PoolContext } from '../pool/pool.ts';
+import { Refusals } from '../proxy/http1/refusals.ts';
 import { UpstreamConnections } from '../proxy/http1/upstream-connections.ts';
 import type { ListenerCells } from '../proxy/listener-cells.ts';
 import { Sockets } from '../proxy/sockets.ts';
@@ -118,6 +119,7 @@ export class DataPlane {
         fine: this.#fine,
         sockets: this.#sockets,
         uniqueIds: new UniqueIds(),
+        refusals: new Refusals(this.#options.workers),
       },
       parts,
       isFull: () => this.#isFull(),

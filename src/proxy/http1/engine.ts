@@ -14,9 +14,9 @@ import type { ListenerCells } from '../listener-cells.ts';
 import type { Secured } from '../secured.ts';
 import type { Sockets } from '../sockets.ts';
 import type { UniqueIds } from '../unique-ids.ts';
-import { formatAnswer } from './answer.ts';
 import { ClientConnection } from './client-connection.ts';
 import { Http1Exchange } from './http1-exchange.ts';
+import type { Refusals } from './refusals.ts';
 import type { UpstreamConnections } from './upstream-connections.ts';
 import type { UpstreamDialer } from './upstream-dialer.ts';
 import type { Via } from './via.ts';
@@ -68,6 +68,7 @@ export interface EngineContext {
   readonly upstreams: UpstreamConnections;
   readonly sockets: Sockets;
   readonly uniqueIds: UniqueIds;
+  readonly refusals: Refusals;
 }
 
 /** The engine's own ceilings where the document sets no limit. */
@@ -78,8 +79,6 @@ const SPARE = 256;
 /** Lots of connections are below; by steps of the golden section each falls into the largest gap. */
 const LOTS = 65_536;
 const LOT_STEP = 40_503;
-/** What a refused connection may take to fetch its answer and leave. */
-const REFUSED_MS = 1000;
 /** A request that idled this long while draining has not been sent: nothing is lost by ending the connection. */
 const DRAIN_IDLE_MS = 1000;
 
@@ -167,12 +166,7 @@ export class Http1Engine {
 
   /** Answers 503 and closes: the listener is at a limit. */
   refuse(socket: Socket): void {
-    socket.on('error', () => {});
-    socket.end(formatAnswer({ status: 503, reason: 'connections', head: false, close: true, keepAliveHttp10: false }));
-    // Not an idle timeout: a client that goes on sending would keep a connection that no limit counts.
-    const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
-    socket.once('close', () => clearTimeout(timer));
-    socket.resume();
+    this.context.refusals.refuse(socket);
   }
 
   /** A connection is gone. */

@@ -11,6 +11,7 @@ import { PoolWords } from '../../../../src/endpoint/pool-words.ts';
 import { type Exchange, type Middleware, Verdict } from '../../../../src/middleware/exchange.ts';
 import { Pool } from '../../../../src/pool/pool.ts';
 import { Http1Engine, type Http1Settings } from '../../../../src/proxy/http1/engine.ts';
+import { Refusals } from '../../../../src/proxy/http1/refusals.ts';
 import { UpstreamConnections } from '../../../../src/proxy/http1/upstream-connections.ts';
 import { PlainDialer } from '../../../../src/proxy/http1/upstream-dialer.ts';
 import { ListenerCells } from '../../../../src/proxy/listener-cells.ts';
@@ -73,7 +74,16 @@ describe('a client connection', () => {
     const sockets = new Sockets(new TurnClock(clock));
     const upstreams = new UpstreamConnections(clock, wheel, sockets);
     const fine = new FineTimers(clock);
-    const context = { row: 1, clock, wheel, fine, sockets, upstreams, uniqueIds: new UniqueIds() };
+    const context = {
+      row: 1,
+      clock,
+      wheel,
+      fine,
+      sockets,
+      upstreams,
+      uniqueIds: new UniqueIds(),
+      refusals: new Refusals(1),
+    };
     engine = new Http1Engine(settings, cells, context, null);
     server = createServer({ allowHalfOpen: true }, (socket) => {
       accepted.push(socket);
