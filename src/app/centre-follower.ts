@@ -80,6 +80,7 @@ export class CentreFollower {
   #isBehind = false;
   /** Another process has our name now. */
   #hasLeft = false;
+  #isOver = false;
 
   constructor(options: CentreFollowerOptions) {
     this.#options = options;
@@ -137,6 +138,12 @@ export class CentreFollower {
   /** Another process follows the centre by this name: from now on nothing is applied, judged or reported here. */
   leave(): void {
     this.#hasLeft = true;
+    this.rest();
+  }
+
+  /** The proxy ends: nothing is applied, judged or reported any more, for what it refuses now says nothing about a version. */
+  rest(): void {
+    this.#isOver = true;
     this.#watch?.close();
     this.#watch = null;
     for (const timer of this.#timers) clearInterval(timer);
@@ -153,7 +160,7 @@ export class CentreFollower {
   }
 
   #turn(act: () => Promise<void>): void {
-    const actUnlessLeft = () => (this.#hasLeft ? Promise.resolve() : act());
+    const actUnlessLeft = () => (this.#isOver ? Promise.resolve() : act());
     this.#work = this.#work.then(actUnlessLeft).catch((error: unknown) => {
       this.#followed?.log.error({ error: String(error) }, 'following the config centre failed');
     });
@@ -201,7 +208,7 @@ export class CentreFollower {
     if (problems === null) await this.#applied(wanted);
     else {
       this.#version = before;
-      if (!this.#hasLeft) this.#refuse(wanted, problems);
+      if (!this.#isOver) this.#refuse(wanted, problems);
     }
     await this.#report();
   }
@@ -260,7 +267,7 @@ export class CentreFollower {
   }
 
   async #cannotTry(version: Version, problems: readonly string[]): Promise<void> {
-    if (this.#hasLeft) return;
+    if (this.#isOver) return;
     this.#refuse(version, problems);
     this.#withdrawing = { key: version.key, reason: problems[0] ?? 'refused' };
     await this.#endTrial();

@@ -82,6 +82,7 @@ function follow(follower: CentreFollower, judge: CentreJudge, plane: ControlPlan
     });
   });
   return {
+    rest: () => follower.rest(),
     leave: () => {
       stop();
       follower.leave();

@@ -49,7 +49,9 @@ export interface DocumentSource {
 
 /** What keeps a running proxy at its document. */
 export interface Following {
-  /** Another process has taken over: nothing is to reach this one any more. `close` comes later. */
+  /** This process ends: nothing is to be put in force any more. `close` comes later. */
+  rest(): void;
+  /** The same, and another process has taken over. */
   leave(): void;
   close(): Promise<void>;
 }
@@ -88,6 +90,7 @@ export async function runProxy(options: RunOptions): Promise<number> {
   const pidFile = new PidFile(document.document.runtime.pidFile ?? null, log);
   const stop = plane.events.listen((event) => {
     if (event.type === 'upgraded') watching.leave();
+    if (event.type === 'draining') watching.rest();
     tellSupervisor(event, supervisor, pidFile);
   });
   const status = await serve(plane, log, announce(plane), predecessor);
@@ -179,11 +182,11 @@ function watchDocument(plane: ControlPlane, file: string): Following {
     void watcher?.start(version);
   };
   const stop = plane.events.listen(follow);
-  const leave = () => {
+  const rest = () => {
     stop();
     watcher?.close();
   };
-  return { leave, close: async () => leave() };
+  return { rest, leave: rest, close: async () => rest() };
 }
 
 function announce(plane: ControlPlane) {

@@ -20,6 +20,8 @@ describe('a proxy that follows a config centre', () => {
   let applied: string[];
   let traffic: Traffic;
   let nowMs: number;
+  /** The process is draining: the proxy puts nothing in force any more. */
+  let isEnding: boolean;
   /** How often the follower asked what time it is. */
   let looks: number;
 
@@ -29,7 +31,7 @@ describe('a proxy that follows a config centre', () => {
     world = await directoryWorld.start();
     centre = openTestCentre(world.address);
     followed = openTestCentre(world.address, 2);
-    [applied, nowMs, looks] = [[], Date.now(), 0];
+    [applied, nowMs, looks, isEnding] = [[], Date.now(), 0, false];
     traffic = { requests: 0, errors: 0, p99Ms: Number.NaN };
     await push('one');
     const version = await centre.find('head');
@@ -63,6 +65,7 @@ describe('a proxy that follows a config centre', () => {
     };
     follower.follow({
       apply: async () => {
+        if (isEnding) return { accepted: false, message: 'this process is shutting down', problems: [] };
         const { version, trial } = follower.wanted;
         applied.push(`${version.number}${trial === null ? '' : `+${trial.version.number}@${trial.share}`}`);
         return { accepted: true, version: '', versionNumber: 1, isChanged: true };
@@ -141,5 +144,22 @@ describe('a proxy that follows a config centre', () => {
     // The centre knows it first.
     await eventually(() => follower.wanted.trial === null);
     expect(follower.wanted.version.number).toBe(2);
+  });
+
+  it('has nothing against a version that comes as the proxy ends, and leaves the list all the same', async () => {
+    follow();
+    await eventually(async () => (await centre.living()).length === 1);
+    isEnding = true;
+    const { version } = followed;
+    vi.spyOn(followed, 'version').mockImplementation(async (key) => {
+      follower.rest();
+      return version.call(followed, key);
+    });
+    await push('two', { trial: { proxies: { count: 1 }, trialMs: 30_000 } });
+    await eventually(() => vi.mocked(followed.version).mock.calls.length > 0);
+    await follower.close();
+    const head = (await centre.current())?.head;
+    expect([head?.withdrawn ?? null, head?.stage?.proxies]).toEqual([null, ['edge']]);
+    expect(await centre.living()).toEqual([]);
   });
 });
