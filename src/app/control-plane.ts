@@ -250,7 +250,15 @@ export class ControlPlane implements Control {
 
   /** Everything up to the first request: rejects with an OperationError when a port is busy or a registry cannot start. */
   start(): Promise<{ admin: string | null }> {
-    return this.#turns.take(() => this.#start());
+    return this.#turns.take(async () => {
+      try {
+        return await this.#start();
+      } catch (error) {
+        // What `close` did not find, because it was opened after it had looked.
+        if (this.#isClosed) await this.close();
+        throw error;
+      }
+    });
   }
 
   async #start(): Promise<{ admin: string | null }> {
@@ -264,6 +272,7 @@ export class ControlPlane implements Control {
     // Where the process before this one still has the address, it goes on answering until this one is ready.
     const isAdminTaken = inheritance?.admin != null && inheritance.admin === document.admin.bind;
     const admin = isAdminTaken ? null : await this.#admin.start(document.admin);
+    this.#refuseClosed();
     await this.workers.start();
     await this.#sources.configure(document);
     this.#recent.start();
@@ -376,7 +385,7 @@ export class ControlPlane implements Control {
     this.#ending.cut();
   }
 
-  /** Ends everything, the admin API last. */
+  /** Ends everything, the admin API last. Once more where it was called while `start` was under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#sweep !== null) clearInterval(this.#sweep);
