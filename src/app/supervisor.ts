@@ -25,6 +25,8 @@ export class Supervisor {
   #last: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | null = null;
   #isTold = false;
+  /** This process ends: nothing that is refused because of that makes it ready again. */
+  #isStopping = false;
   #isOver = false;
 
   constructor({ environment, log, pid = process.pid }: SupervisorOptions) {
@@ -38,6 +40,7 @@ export class Supervisor {
 
   /** This process serves, and is the one to watch: after an upgrade another than the one that was started. */
   ready(status: string): Promise<void> {
+    if (this.#isStopping) return this.#last;
     if (this.#beatMs > 0) {
       this.#timer ??= setInterval(() => void this.#tell(['WATCHDOG=1']), this.#beatMs);
       this.#timer.unref();
@@ -47,10 +50,12 @@ export class Supervisor {
 
   /** A reload or an upgrade begins; `ready` ends it. systemd wants the time on its monotonic clock. */
   reloading(status: string): Promise<void> {
+    if (this.#isStopping) return this.#last;
     return this.#tell(['RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`, `STATUS=${status}`]);
   }
 
   stopping(status: string): Promise<void> {
+    this.#isStopping = true;
     return this.#tell(['STOPPING=1', `STATUS=${status}`]);
   }
 

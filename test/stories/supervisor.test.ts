@@ -37,6 +37,24 @@ describe.skipIf(missing.length > 0)(`systemd is told (skipped without ${missing.
     expect(words('STOPPING=1').length).toBe(1);
     expect(heard.all.at(-1)).toContain('STOPPING=1');
   }, 60_000);
+
+  it('of nothing else once it ends: a reload that is refused because of that makes nothing ready again', async () => {
+    await using directory = await temporaryDirectory('notify');
+    const path = join(directory.path, 'notify.sock');
+    await using heard = await listenToDatagrams(perl!, path);
+    await using proxy = await startProxy(
+      { ...document, runtime: { announce: '2s' } },
+      { env: { NOTIFY_SOCKET: path } },
+    );
+    await eventually(() => heard.all.length === 1, { timeoutMs: 10_000 });
+    proxy.child.kill('SIGTERM');
+    await eventually(() => proxy.events('draining').length === 1);
+    proxy.child.kill('SIGHUP');
+    await eventually(() => proxy.events('reload-refused').length === 1);
+    expect((await proxy.child.exited).code).toBe(0);
+    await eventually(() => heard.all.length >= 2);
+    expect(heard.all.slice(1).map((text) => text.split('\n')[0])).toEqual(['STOPPING=1']);
+  }, 60_000);
 });
 
 it('a process that is no service starts no helpers, and one whose systemd cannot be told says so once and runs on', async () => {
