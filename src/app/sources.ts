@@ -113,6 +113,7 @@ export class Sources {
     this.#succession = null;
     for (const name of [...this.#sources.keys()]) if (pools[name] === undefined) this.#drop(name);
     for (const [name, options] of Object.entries(pools)) this.#configurePool(name, options);
+    this.#forgetLost();
     await Promise.allSettled(rest.map(([, { registry }]) => registry.close()));
   }
 
@@ -246,6 +247,16 @@ export class Sources {
     } else if (state.error === null && this.#lost.has(registry) && this.#allWell(registry)) {
       this.#lost.delete(registry);
       publish({ type: 'registry-regained', registry });
+    }
+  }
+
+  /** The pool may have left, or its source be another one, for which a registry could not be asked: of the others none will tell that it is well. */
+  #forgetLost(): void {
+    for (const registry of [...this.#lost]) {
+      const states = this.#feedsOf(registry).map(({ feed }) => feed.state);
+      if (states.some(({ error, state, fromDisk }) => error !== null || state === 'initial' || fromDisk)) continue;
+      this.#lost.delete(registry);
+      if (states.length > 0) this.#context.publish({ type: 'registry-regained', registry });
     }
   }
 

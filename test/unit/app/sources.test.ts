@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { catalogs } from '../../../src/app/catalogs.ts';
 import { type DocumentOptions, readDocument } from '../../../src/app/document.ts';
@@ -33,10 +34,10 @@ describe('where endpoints come from', () => {
     await state.close();
   });
 
-  function document(pool: object, registries: object = {}): DocumentOptions {
+  function document(pool: object, registries: object = {}, more: object = {}): DocumentOptions {
     const listeners = [{ name: 'web', bind: '127.0.0.1:8080', pool: 'web' }];
-    return readDocument(JSON.stringify({ listeners, registries, pools: { web: pool } }), 'e.yaml', {}, catalogs)
-      .document;
+    const text = JSON.stringify({ listeners, registries, pools: { web: pool, ...more } });
+    return readDocument(text, 'e.yaml', {}, catalogs).document;
   }
 
   const isRefused = (bind: string) =>
@@ -70,6 +71,28 @@ describe('where endpoints come from', () => {
     await sources.synced();
     expect(sets.length).toBeGreaterThan(0);
     expect(sets.every(hasName)).toBe(true);
+  });
+
+  it('a registry is regained, and may be lost again, when the pool left that it could not serve', async () => {
+    const good = 'services: { web: [{ address: "127.0.0.2:9002" }] }';
+    await state.write('services/web.yaml', good);
+    await state.write('services/bad.yaml', 'services: [');
+    const registries = { files: { kind: 'file', path: join(state.path, 'services') } };
+    const pool = (service: string) => ({ discover: { registry: 'files', service } });
+    const told = () => said.filter((one) => one.startsWith('registry-'));
+    await sources.configure(document(pool('web'), registries, { bad: pool('bad') }));
+    await sources.synced(['web']);
+    await eventually(() => told().length > 0);
+    await sources.configure(document(pool('web'), registries));
+    expect(told()).toEqual(['registry-lost', 'registry-regained']);
+    await state.write('services/web.yaml', 'services: [');
+    await eventually(() => told().length > 2);
+    expect(told().at(-1)).toBe('registry-lost');
+    // One that feeds no pool is neither: there is nothing that it could not say.
+    await sources.configure(document({ endpoints: [{ address: '127.0.0.1:9001' }] }, registries));
+    await sources.configure(document(pool('web'), registries));
+    await eventually(() => told().length > 3);
+    expect(told().slice(3)).toEqual(['registry-lost']);
   });
 
   it('says nothing of a registry of ours that a successor serves', async () => {
