@@ -119,7 +119,7 @@ export class CentreFollower {
     this.#followed = followed;
     this.#baseline = new Baseline(followed.tally(), wallClock());
     this.#since = this.#now();
-    void this.#keep();
+    this.#turn(() => this.#keep());
     this.#watch = centre.watchHead({
       changed: (stored) => this.#onHead(stored?.text ?? null),
       unavailable: (error) =>

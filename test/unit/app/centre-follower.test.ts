@@ -162,4 +162,21 @@ describe('a proxy that follows a config centre', () => {
     expect([head?.withdrawn ?? null, head?.stage?.proxies]).toEqual([null, ['edge']]);
     expect(await centre.living()).toEqual([]);
   });
+
+  it('writes one version after the other down, however long that takes', async () => {
+    const { keep } = VersionCache.prototype;
+    let writing = 0;
+    const kept: string[] = [];
+    const slow = vi.spyOn(VersionCache.prototype, 'keep').mockImplementation(async function (this: VersionCache, one) {
+      kept.push(`${one.number}${writing++ === 0 ? '' : ' meanwhile'}`);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      writing--;
+      return keep.call(this, one);
+    });
+    follow();
+    await push('two');
+    await eventually(() => kept.length === 2);
+    slow.mockRestore();
+    expect(kept).toEqual(['1', '2']);
+  });
 });
