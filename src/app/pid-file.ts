@@ -6,6 +6,7 @@ import type { Logger } from '../telemetry/log.ts';
 export class PidFile {
   readonly #path: string | null;
   readonly #log: Logger;
+  #writing: Promise<void> = Promise.resolve();
 
   /** `path` null: none is wanted. */
   constructor(path: string | null, log: Logger) {
@@ -14,18 +15,24 @@ export class PidFile {
   }
 
   /** This process serves. A file that cannot be written costs a line in the log and stops nothing. */
-  async write(): Promise<void> {
-    if (this.#path === null) return;
+  write(): Promise<void> {
+    const path = this.#path;
+    if (path !== null) this.#writing = this.#writing.then(() => this.#replace(path));
+    return this.#writing;
+  }
+
+  async #replace(path: string): Promise<void> {
     try {
-      await replaceFile(this.#path, `${process.pid}\n`, 0o644);
+      await replaceFile(path, `${process.pid}\n`, 0o644);
     } catch (error) {
-      this.#log.warn({ path: this.#path, error: String(error) }, 'the pid file cannot be written');
+      this.#log.warn({ path, error: String(error) }, 'the pid file cannot be written');
     }
   }
 
   /** This process ends; where a successor has written its own number, that stays. */
-  remove(): void {
+  async remove(): Promise<void> {
     if (this.#path === null) return;
+    await this.#writing;
     try {
       if (readFileSync(this.#path, 'utf8').trim() === String(process.pid)) rmSync(this.#path);
     } catch {

@@ -96,7 +96,7 @@ export async function runProxy(options: RunOptions): Promise<number> {
   const status = await serve(plane, log, announce(plane), predecessor);
   stop();
   await supervisor.close();
-  pidFile.remove();
+  await pidFile.remove();
   await watching.close();
   flushSync();
   return status;
@@ -162,6 +162,8 @@ function tellSupervisor(event: EvenkeelEvent, supervisor: Supervisor, pidFile: P
     case 'upgrading':
       return void supervisor.reloading(`upgrading to process ${event.pid}`);
     case 'upgrade-failed':
+      // The other process may have come as far as to write its own.
+      void pidFile.write();
       return void supervisor.ready('serving; the last upgrade failed');
     case 'upgraded':
       return void supervisor.close();
