@@ -275,7 +275,7 @@ export class CentreFollower {
     await this.#report();
   }
 
-  /** What ran before the trial is in force again. Clients first: the centre is told by whoever knows what. */
+  /** What ran before the trial is in force again, or will be: it is tried again with each report. Clients first: the centre is told by whoever knows what. */
   async #endTrial(): Promise<void> {
     if (this.#trial === null && !this.#isTrialInForce) return;
     this.#trial = null;
@@ -355,7 +355,7 @@ export class CentreFollower {
   }
 
   async #reportAndCatchUp(): Promise<void> {
-    if (this.#isBehind) await this.#catchUp();
+    if (this.#isBehind || (this.#isTrialInForce && this.#trial === null)) await this.#catchUp();
     await this.#report();
   }
 

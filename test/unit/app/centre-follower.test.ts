@@ -22,6 +22,8 @@ describe('a proxy that follows a config centre', () => {
   let nowMs: number;
   /** The process is draining: the proxy puts nothing in force any more. */
   let isEnding: boolean;
+  /** So often what ran before a trial cannot be put in force again. */
+  let stuck: number;
   /** How often the follower asked what time it is. */
   let looks: number;
 
@@ -31,7 +33,7 @@ describe('a proxy that follows a config centre', () => {
     world = await directoryWorld.start();
     centre = openTestCentre(world.address);
     followed = openTestCentre(world.address, 2);
-    [applied, nowMs, looks, isEnding] = [[], Date.now(), 0, false];
+    [applied, nowMs, looks, isEnding, stuck] = [[], Date.now(), 0, false, 0];
     traffic = { requests: 0, errors: 0, p99Ms: Number.NaN };
     await push('one');
     const version = await centre.find('head');
@@ -67,6 +69,7 @@ describe('a proxy that follows a config centre', () => {
       apply: async () => {
         if (isEnding) return { accepted: false, message: 'this process is shutting down', problems: [] };
         const { version, trial } = follower.wanted;
+        if (trial === null && stuck-- > 0) return { accepted: false, message: 'a file is away', problems: [] };
         applied.push(`${version.number}${trial === null ? '' : `+${trial.version.number}@${trial.share}`}`);
         return { accepted: true, version: '', versionNumber: 1, isChanged: true };
       },
@@ -125,6 +128,23 @@ describe('a proxy that follows a config centre', () => {
     expect(left()).toBe(0);
     expect((await centre.current())?.head).toMatchObject({ number: 1, stage: null });
     expect(applied.filter((one) => one.includes('+'))).toEqual(['1+2@0.05']);
+  });
+
+  it('goes back from a trial that failed as soon as that can be done', async () => {
+    follow();
+    await eventually(async () => (await centre.living()).length === 1);
+    await push('two', { trial: { proxies: { count: 1 }, trialMs: 30_000 } });
+    await eventually(() => applied.at(-1) === '1+2@0.05');
+    stuck = 4;
+    traffic = { requests: 10, errors: 5, p99Ms: 10 };
+    await eventually(async () => {
+      pass(100);
+      return (await centre.current())?.head.withdrawn ?? null;
+    });
+    await eventually(() => {
+      pass(REPORT_MS);
+      return applied.at(-1) === '1';
+    });
   });
 
   it('widens a trial that goes well, and has its version in force wholly before it finds it good', async () => {
