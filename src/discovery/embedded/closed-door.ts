@@ -8,7 +8,8 @@ import { createServer, type Server, type Socket } from 'node:net';
 export class ClosedDoor {
   readonly #server: Server;
   #waiting: Socket[] = [];
-  #onClient: (socket: Socket) => void = (socket) => this.#waiting.push(socket);
+  readonly #hold = (socket: Socket): void => void this.#waiting.push(socket);
+  #onClient = this.#hold;
 
   /** From now on `http` accepts nothing; its connections go on. */
   constructor(http: HttpServer) {
@@ -25,6 +26,11 @@ export class ClosedDoor {
       for (const socket of this.#waiting.splice(0)) onClient(socket);
     });
     return this.#server;
+  }
+
+  /** Who was to answer is gone: who comes from now on waits again. */
+  hold(): void {
+    this.#onClient = this.#hold;
   }
 
   /** Lets another HTTP server answer, beginning with those who waited. */

@@ -128,7 +128,8 @@ export class RegistryServer implements RegistryDoor {
   async takeBack(): Promise<void> {
     const closed = this.#closed;
     this.#closed = null;
-    if (closed !== null) closed.open(await this.#open());
+    closed?.hold();
+    closed?.open(await this.#open());
   }
 
   letGo(): void {

@@ -6,6 +6,7 @@ import { systemClock } from '../../../../src/base/clock.ts';
 import { RegistryServer } from '../../../../src/discovery/embedded/server.ts';
 import { type EmbeddedRegistry, startRegistry } from '../../../helpers/embedded-registry.ts';
 import { eventually } from '../../../helpers/eventually.ts';
+import { temporaryDirectory } from '../../../helpers/temporary-directory.ts';
 
 describe('RegistryServer', () => {
   let registry: EmbeddedRegistry;
@@ -28,6 +29,23 @@ describe('RegistryServer', () => {
     await server.close();
     await server.close();
     expect(() => server.address).toThrow('not listening');
+  });
+
+  it('has who comes wait while it is taken back from a process that is gone', async () => {
+    await using directory = await temporaryDirectory('registry');
+    const server = new RegistryServer(
+      { bind: '127.0.0.1:0', data: directory.path },
+      { clock: systemClock, random: Math.random, log() {} },
+    );
+    await server.start();
+    const { port } = server.address;
+    await server.retire();
+    server.give((client) => client.destroy());
+    await later(10);
+    const back = server.takeBack();
+    expect((await fetch(`http://127.0.0.1:${port}/v1/catalog/services`)).status).toBe(200);
+    await back;
+    await server.close();
   });
 
   it('answers an index from the future within a second, though not at once', async () => {
