@@ -1,8 +1,11 @@
 import fs from 'node:fs';
+import { promisify } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import { systemClock } from '../base/clock.ts';
 import { OperationError } from '../base/errors.ts';
 import { Ring } from '../base/ring.ts';
+
+const open = promisify(fs.open);
 
 /** Wait before a descriptor that would block is tried again. A pipe holds 64 KiB: 5 ms lets 13 MB/s through. */
 const BUSY_RETRY_MS = 5;
@@ -228,15 +231,18 @@ function isBusy(error: NodeJS.ErrnoException): boolean {
   return error.code === 'EAGAIN' || error.code === 'EBUSY';
 }
 
-/** A FIFO that nobody reads would hold a thread of the pool for good, and with it the end of the process: opening fails then, writing is tried again. */
-const { O_APPEND, O_CREAT, O_NONBLOCK = 0, O_WRONLY } = fs.constants;
-
-function openForAppend(path: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.open(path, O_APPEND | O_CREAT | O_NONBLOCK | O_WRONLY, 0o640, (error, fd) => {
-      if (error === null) return resolve(fd);
-      const why = error.code === 'ENXIO' ? 'nobody reads this pipe' : error.message;
-      reject(new OperationError('log-open', `cannot open ${path}: ${why}`, { cause: error }));
-    });
-  });
+/**
+ * Opening a pipe that nobody reads takes until somebody does: a reload would wait, with all that come after it, and a thread of the pool. Opened both ways
+ * it is there at once (fifo(7)); readers may come and go, and what it does not take is lost as on a full disk.
+ */
+async function openForAppend(path: string): Promise<number> {
+  const { O_RDWR, O_WRONLY, O_NONBLOCK } = fs.constants;
+  const found = await fs.promises.stat(path).catch(() => null);
+  try {
+    if (found?.isFIFO() !== true) return await open(path, 'a', 0o640);
+    // One that we may not read has to have its reader.
+    return await open(path, O_RDWR | O_NONBLOCK).catch(() => open(path, O_WRONLY | O_NONBLOCK));
+  } catch (error) {
+    throw new OperationError('log-open', `cannot open ${path}: ${(error as Error).message}`, { cause: error });
+  }
 }
