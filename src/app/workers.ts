@@ -209,7 +209,8 @@ export class Workers {
       const old = this.#serving.pop();
       const heirs = this.#upBeside(null);
       if (old == null) continue;
-      const heir = heirs[worker % heirs.length];
+      // Where all others have just died, one that is not up yet takes them as soon as it is.
+      const heir = heirs[worker % heirs.length] ?? this.#serving.find((thread) => thread?.state === 'starting');
       if (heir == null) this.#retire(old);
       else await this.#handOver(old, heir);
     }

@@ -76,6 +76,30 @@ describe('parts of a user', () => {
     expect(new Set(await Promise.all(asked))).toEqual(new Set(['served']));
   });
 
+  it('who connects while a reload takes the only other worker away is served', async () => {
+    await using origins = await startOrigins(1);
+    await using files = await temporaryDirectory('slow-part');
+    const slowly = 'await new Promise((resolve) => setTimeout(resolve, 2000));';
+    const kind = await files.write('slow.ts', `${slowly}\n${answering('served')}`);
+    const document = (workers: number) => ({
+      runtime: { workers },
+      listeners: [{ name: 'web', bind: '127.0.0.1:0', routes: [{ pool: 'orders', middleware: [{ kind }] }] }],
+      pools: { orders: { endpoints: origins.settings } },
+    });
+    await using proxy: RunningProxy = await startProxy(document(2), { faults: true });
+    await proxy.write(document(1));
+    proxy.fault('die', 0);
+    await eventually(() => proxy.events('worker-died').length === 1);
+    const reloaded = proxy.reload();
+    const asked: Promise<string>[] = [];
+    for (let i = 0; i < 100; i++) {
+      asked.push(ask(proxy.port(), 'GET', '/').then(({ text }) => text, String));
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    expect(new Set(await Promise.all(asked))).toEqual(new Set(['served']));
+    expect(await reloaded).toBe('reloaded');
+  });
+
   it('a reload takes a part whose file changed, relative to the document', async () => {
     await using files = await temporaryDirectory('parts');
     await using origins = await startOrigins(1);
