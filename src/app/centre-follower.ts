@@ -119,6 +119,7 @@ export class CentreFollower {
     this.#followed = followed;
     this.#baseline = new Baseline(followed.tally(), wallClock());
     this.#since = this.#now();
+    this.#turn(() => this.#report());
     this.#turn(() => this.#keep());
     this.#watch = centre.watchHead({
       changed: (stored) => this.#onHead(stored?.text ?? null),
@@ -132,7 +133,6 @@ export class CentreFollower {
       setInterval(() => this.#turn(() => this.#judge()), JUDGE_MS),
       setInterval(() => this.#turn(() => this.#reportAndCatchUp()), REPORT_MS),
     ];
-    this.#turn(() => this.#report());
   }
 
   /** Another process follows the centre by this name: from now on nothing is applied, judged or reported here. */
