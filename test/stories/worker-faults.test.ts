@@ -133,9 +133,10 @@ describe('a worker that dies or hangs costs only what it held', () => {
     const deaths = proxy.events('worker-died').length;
     proxy.fault('die', 0);
     await eventually(() => proxy.events('worker-died').length > deaths);
-    // From here on main listens, although no thread is up: it has seen the death before it tells of it.
-    const { text } = await ask(proxy.port(), 'GET', '/');
-    expect(text).toBe('fine');
+    // It is told of just before main listens, in the same turn: whoever connects from then on waits, although no thread is up.
+    await using waiting = await eventually(() => rawClient(proxy.port()), { timeoutMs: 1_000, of: [proxy.pid] });
+    waiting.write('GET / HTTP/1.1\r\nhost: story\r\n\r\n');
+    expect((await waiting.response()).text).toBe('fine');
     await eventually(async () => (await workers()).every(({ state }) => state === 'up'));
     await short.stop();
   });
