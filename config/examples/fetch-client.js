@@ -4,4 +4,4 @@ import { createBalancer } from 'evenkeel';
 const endpoints = process.env.ENDPOINTS.split(',').map((address) => ({ address }));
 await using balancer = await createBalancer({ pools: { orders: { endpoints } } });
 const dispatcher = balancer.dispatcher();
-for (let i = 0; i < 4; i++) console.log(await (await fetch('http://orders/', { dispatcher })).text());
+for (let i = 0; i < 20; i++) console.log(await (await fetch('http://orders/', { dispatcher })).text());

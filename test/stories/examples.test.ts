@@ -42,7 +42,7 @@ describe('the examples', () => {
     const { code, stdout, stderr } = await runProcess(process.execPath, [place.file], { cwd: place.path, env });
     expect(code, stderr).toBe(0);
     const names = stdout.trim().split('\n');
-    expect(names.length).toBe(4);
+    expect(names.length).toBe(20);
     expect(new Set(names)).toEqual(new Set(['a', 'b']));
   });
 
